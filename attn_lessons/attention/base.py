@@ -1,0 +1,93 @@
+"""What all mechanisms share: they refuse what they cannot weight, and show what they weighted with.
+
+Introduced in lesson 02.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+
+class Attention(nn.Module):
+    """Base of every mechanism: (B, C, H, W) in, (B, C, H, W) out.
+
+    Parameters
+    ----------
+    channels : int
+        C, the number of channels of the feature maps it will see.
+
+    Notes
+    -----
+    A subclass calls ``self.check(x)`` first and ``self.note(gate=gate)`` once it has its weights. Noting costs nothing
+    until somebody looks with `watch`.
+    """
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.channels = whole_number("channels", channels, least=1)
+        self._record: dict[str, torch.Tensor] | None = None
+
+    def check(self, x: torch.Tensor) -> None:
+        """Refuse, in one sentence, anything but a floating-point (B, C, H, W) with this module's C."""
+        name = type(self).__name__
+        if x.dim() != 4 or x.shape[1] != self.channels:
+            raise ValueError(
+                f"{name} takes x of shape (B, {self.channels}, H, W), since it was built with "
+                f"channels={self.channels}; this x has shape {tuple(x.shape)}."
+            )
+        if not x.is_floating_point():
+            raise TypeError(f"{name} takes a floating-point x; this one is {x.dtype}: try x.float() / 255.")
+
+    def note(self, **weights: torch.Tensor) -> None:
+        """Hand the weights of this forward pass to whoever is watching."""
+        if self._record is not None:
+            self._record.update({name: weight.detach() for name, weight in weights.items()})
+
+
+@contextmanager
+def watch(model: nn.Module) -> Iterator[dict[str, dict[str, torch.Tensor]]]:
+    """Keep the weights that every attention module in `model` uses, for pictures.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Any network, or a single mechanism.
+
+    Yields
+    ------
+    dict
+        Module name → name of the weights → tensor, filled by the last forward pass inside the block. A mechanism on
+        its own has the name ``""``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from attn_lessons.attention import SqueezeExcitation, watch
+    >>> se = SqueezeExcitation(32)
+    >>> with watch(se) as seen:
+    ...     _ = se(torch.rand(4, 32, 8, 8))
+    >>> seen[""]["gate"].shape
+    torch.Size([4, 32])
+    """
+    watched = {name: module for name, module in model.named_modules() if isinstance(module, Attention)}
+    for module in watched.values():
+        module._record = {}
+    try:
+        yield {name: module._record for name, module in watched.items()}
+    finally:
+        for module in watched.values():
+            module._record = None
+
+
+def whole_number(argument: str, value: object, least: int, most: int | None = None, why: str = "") -> int:
+    """`value` as an int, or one sentence that says which argument it was and what is allowed."""
+    allowed = f"a whole number of at least {least}" if most is None else f"a whole number from {least} to {most}"
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{argument}={value!r} is not {allowed}{why}.")
+    if value < least or (most is not None and value > most):
+        raise ValueError(f"{argument}={value} is not {allowed}{why}.")
+    return value

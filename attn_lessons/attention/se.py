@@ -1,0 +1,79 @@
+"""Squeeze-and-Excitation: one gate per channel, computed from the whole picture.
+
+Hu, Shen, Sun: Squeeze-and-Excitation Networks. CVPR 2018. https://arxiv.org/abs/1709.01507
+Built step by step in lesson 02.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from .base import Attention, whole_number
+
+
+class SqueezeExcitation(Attention):
+    r"""Weight each channel by a gate: :math:`x \cdot \sigma(W_2\,\mathrm{ReLU}(W_1\,\mathrm{mean}_{HW}(x)))`.
+
+    Parameters
+    ----------
+    channels : int
+        C, the number of channels.
+    reduction : int, default 16
+        r, how many times narrower than C the hidden layer is: it has C // r units, and at least one. From 1 to C.
+    bias : bool, default False
+        Whether the two linear layers have biases.
+
+    Raises
+    ------
+    ValueError
+        If `reduction` leaves no hidden unit (r > C). Without this check the gates would be σ(0) = 0.5 for ever.
+
+    Notes
+    -----
+    Parameters: 2·C·(C // r), and with biases C + C // r more. Gates lie in (0, 1) and start near 0.5.
+
+    The hidden units start in pairs w, −w, so that ReLU passes one of each pair whatever the picture is. Drawn
+    independently, all of them can be zero for every picture: such a module never learns. Lesson 02 counts how often.
+
+    Examples
+    --------
+    >>> import torch
+    >>> se = SqueezeExcitation(512, reduction=16)
+    >>> se(torch.rand(2, 512, 7, 7)).shape
+    torch.Size([2, 512, 7, 7])
+    >>> sum(p.numel() for p in se.parameters())
+    32768
+    """
+
+    def __init__(self, channels: int, reduction: int = 16, bias: bool = False):
+        super().__init__(channels)
+        whole_number("reduction", reduction, 1, channels, why=f" (channels={channels} would have no hidden unit left)")
+        self.reduce = nn.Linear(channels, channels // reduction, bias=bias)
+        self.expand = nn.Linear(channels // reduction, channels, bias=bias)
+        start_in_pairs_(self.reduce.weight)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, C, H, W)
+        self.check(x)
+        squeezed = x.mean((2, 3))  # (B, C)
+        hidden = self.reduce(squeezed).relu()  # (B, C // r)
+        gate = self.expand(hidden).sigmoid()  # (B, C)
+        self.note(gate=gate)
+        return x * gate[:, :, None, None]
+
+
+@torch.no_grad()
+def start_in_pairs_(weight: torch.Tensor) -> None:
+    """Make rows 1, 3, 5, … the negatives of rows 0, 2, 4, …; an odd last row gets no negative entry.
+
+    For any s, ReLU(w·s) and ReLU(−w·s) are not both zero. The odd last row is alive for squeezed ReLU features, which
+    are never negative.
+    """
+    paired = len(weight) // 2 * 2
+    weight[1:paired:2] = -weight[0:paired:2]
+    weight[paired:] = weight[paired:].abs()
+
+
+def SEAttention(channel: int = 512, reduction: int = 16) -> SqueezeExcitation:  # noqa: N802
+    """`SqueezeExcitation` under the name and argument that popular tutorials use."""
+    return SqueezeExcitation(channel, reduction)

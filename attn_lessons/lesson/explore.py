@@ -1,0 +1,54 @@
+"""Something to move: sliders above a picture that is an ordinary output, so that a page that runs nothing shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import ipywidgets as widgets
+from IPython.display import display
+from matplotlib.figure import Figure
+
+from ..style import png
+
+
+def explore(draw: Callable[..., tuple[Figure, str]], **controls) -> None:
+    """Show ``draw(...)`` at its defaults, and draw it anew whenever a control moves.
+
+    Parameters
+    ----------
+    draw : callable
+        Takes the controls by name; returns the figure and its text for who cannot see it.
+    **controls
+        As ``ipywidgets.interact`` takes them: ``(low, high, step)`` for a slider, a list for a menu, or a widget. The
+        picture at first is drawn with the defaults of `draw`.
+    """
+    # interactive() turns (low, high, step) into sliders and reads the defaults of `draw`. Its own output area is left
+    # out: the picture goes into the cell's output, which a saved notebook keeps.
+    *sliders, _ = widgets.interactive(draw, {"manual": True}, **controls).children
+    sliders = [slider for slider in sliders if hasattr(slider, "value") and not isinstance(slider, widgets.Button)]
+
+    def picture() -> tuple[dict, dict]:
+        return png(*draw(**{slider.description: slider.value for slider in sliders}))
+
+    box = widgets.VBox(sliders)
+    display(
+        {
+            "text/plain": "Run this lesson to move: " + ", ".join(slider.description for slider in sliders),
+            "application/vnd.jupyter.widget-view+json": {
+                "version_major": 2,
+                "version_minor": 0,
+                "model_id": box.model_id,
+            },
+        },
+        raw=True,
+    )
+    data, metadata = picture()
+    shown = display(data, metadata=metadata, raw=True, display_id=True)
+
+    def redraw(_change) -> None:
+        data, metadata = picture()
+        shown.update(data, metadata=metadata, raw=True)
+
+    for slider in sliders:
+        slider.continuous_update = False
+        slider.observe(redraw, names="value")

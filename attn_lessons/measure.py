@@ -1,0 +1,138 @@
+"""What a module costs: parameters, multiply-accumulates, seconds, bytes. Measured, never looked up.
+
+Introduced in lesson 01 (seconds, bytes) and lesson 02 (parameters, multiply-accumulates).
+"""
+
+from __future__ import annotations
+
+import time
+import weakref
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+
+def parameters(module: nn.Module) -> int:
+    """Number of trainable parameters.
+
+    Examples
+    --------
+    >>> parameters(nn.Linear(10, 3))
+    33
+    """
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)
+
+
+@torch.no_grad()
+def macs(module: nn.Module, *shape: int) -> int:
+    """Multiply-accumulates of one forward pass on an input of `shape`: convolutions and matrix products.
+
+    A convolution or matrix product takes two floating-point operations per multiply-accumulate; torch's own counter
+    counts operations, so this is half of what it says. Additions, activations and means are not counted.
+
+    Examples
+    --------
+    >>> macs(nn.Linear(10, 3), 1, 10)
+    30
+    """
+    x = torch.zeros(shape, device=next(module.parameters(), torch.empty(0)).device)
+    with FlopCounterMode(display=False) as counter:
+        module(x)
+    return counter.get_total_flops() // 2
+
+
+def latency(functions: dict[str, Callable[[], object]], rounds: int = 15, least_ms: float = 2.0) -> pd.DataFrame:
+    """Time several functions side by side, so that a busy machine slows all of them alike.
+
+    Every round times each function once, one after the other, beginning with another one each time. A function that
+    takes less than `least_ms` is called several times per timing.
+
+    Parameters
+    ----------
+    functions : dict of str to callable
+        Each is called without arguments. The first is what the others are compared with.
+    rounds : int, default 15
+    least_ms : float, default 2.0
+        Milliseconds that one timing should take at least.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a function: ``ms`` (median milliseconds per call), ``times_first`` (median over the rounds of this
+        function's time divided by the first one's), ``low`` and ``high`` (the quartiles of that ratio).
+    """
+    names = list(functions)
+    repeats = {name: max(1, int(np.ceil(least_ms / (1e3 * _seconds(f, 3))))) for name, f in functions.items()}
+    ms = np.zeros((rounds, len(names)))
+    for i in range(rounds):
+        for j in np.roll(np.arange(len(names)), i):
+            ms[i, j] = 1e3 * _seconds(functions[names[j]], repeats[names[j]])
+    ratio = ms / ms[:, :1]
+    low, middle, high = np.quantile(ratio, [0.25, 0.5, 0.75], axis=0)
+    return pd.DataFrame({"ms": np.median(ms, 0), "times_first": middle, "low": low, "high": high}, index=names)
+
+
+def _seconds(function: Callable[[], object], repeats: int) -> float:
+    """Seconds per call. A GPU works on its own clock: wait for it before and after."""
+    wait = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
+    wait()
+    start = time.perf_counter()
+    for _ in range(repeats):
+        function()
+    wait()
+    return (time.perf_counter() - start) / repeats
+
+
+def peak_memory(function: Callable[[], object]) -> int:
+    """Bytes of tensors alive at once, at most, that were made while `function` ran.
+
+    Counts every tensor that an operation returns, as long as somebody holds on to it; scratch space inside a single
+    operation is not seen. The same number comes out on every machine and device.
+
+    Examples
+    --------
+    >>> peak_memory(lambda: torch.ones(1000) + 1)  # 1000 floats of 4 bytes, twice
+    8000
+    """
+    with _TensorBytes() as watermark:
+        function()
+    return watermark.peak
+
+
+class _TensorBytes(TorchDispatchMode):
+    """Adds up the storages that operations return, and takes each off again when it is freed."""
+
+    def __init__(self):
+        super().__init__()
+        self.now = self.peak = 0
+        self.alive: set[int] = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        given = {_storage_id(t) for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)}
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, torch.Tensor) and _storage_id(tensor) not in self.alive | given:
+                self._add(tensor.untyped_storage())
+        return result
+
+    def _add(self, storage: torch.UntypedStorage) -> None:
+        size, identity = storage.nbytes(), storage._cdata
+        self.alive.add(identity)
+        self.now += size
+        self.peak = max(self.peak, self.now)
+
+        def gone():
+            self.alive.discard(identity)
+            self.now -= size
+
+        weakref.finalize(storage, gone)
+
+
+def _storage_id(tensor: torch.Tensor) -> int:
+    return tensor.untyped_storage()._cdata

@@ -1,0 +1,71 @@
+"""GlyphNet: a network that is short-sighted on purpose, so that only attention can bring in the rest of the picture.
+
+Introduced in lesson 01.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from ..attention import build_attention
+from ..attention.base import whole_number
+
+
+class GlyphNet(nn.Module):
+    """Three convolutions, then an average over all places: the network that reads GlyphWorld in lessons 01 to 07.
+
+    Parameters
+    ----------
+    num_classes : int, default 4
+    attention : str or callable, default "none"
+        What stands in the two slots, after the second and the third convolution: a name or a class that
+        `attn_lessons.attention.build_attention` takes.
+    far_sighted : bool, default False
+        Add three more convolutions that let every cell see the whole picture: the control of lesson 01.
+    **options
+        Handed on to the mechanism.
+
+    Notes
+    -----
+    Pictures of 64×64 pixels become 16×16 cells; a cell sees 7×7 pixels. Without attention, the answer is a sum of local
+    votes, and no sum of local votes can solve a GlyphWorld puzzle. The slots are filled last, so that one seed gives
+    one and the same backbone, whatever stands in the slots.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 4,
+        attention: str | Callable[..., nn.Module] = "none",
+        far_sighted: bool = False,
+        **options,
+    ):
+        super().__init__()
+        whole_number("num_classes", num_classes, 1)
+        self.features = nn.Sequential()
+        self.features.block1 = self.block(3, 24, kernel=3, stride=2)
+        self.features.block2 = self.block(24, 48, kernel=3, stride=2)
+        self.features.attention2 = nn.Identity()
+        self.features.block3 = self.block(48, 48, kernel=1)
+        self.features.attention3 = nn.Identity()
+        if far_sighted:
+            self.features.block4 = self.block(48, 48, kernel=3, stride=2)
+            self.features.block5 = self.block(48, 48, kernel=3, stride=2)
+            self.features.block6 = self.block(48, 48, kernel=3)
+        self.norm = nn.BatchNorm1d(48)
+        self.classify = nn.Linear(48, num_classes)
+        self.features.attention2 = build_attention(attention, 48, **options)
+        self.features.attention3 = build_attention(attention, 48, **options)
+
+    @staticmethod
+    def block(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
+        conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
+        return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ReLU())
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, 3, H, W)
+        if x.dim() != 4 or x.shape[1] != 3:
+            raise ValueError(f"GlyphNet takes pictures of shape (B, 3, H, W); these have shape {tuple(x.shape)}.")
+        features = self.features(x)  # (B, 48, H/4, W/4)
+        return self.classify(self.norm(features.mean((2, 3))))  # (B, num_classes)

@@ -1,0 +1,108 @@
+"""The house style of every figure: white ground, Okabe–Ito colours, large type, and a text for who cannot see it."""
+
+from __future__ import annotations
+
+import base64
+import io
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+import torch
+from IPython.display import display
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+BLUE, ORANGE, GREEN, PINK, SKY, RED, YELLOW, BLACK = (
+    "#0072B2 #E69F00 #009E73 #CC79A7 #56B4E9 #D55E00 #F0E442 #000000".split()
+)
+GREY = "#777777"
+HEAT = "viridis"  # for everything from low to high
+DPI = 100
+
+
+def use() -> None:
+    """Apply the house style to every figure drawn from now on."""
+    sns.set_theme(style="ticks", palette=[BLUE, ORANGE, GREEN, PINK, SKY, RED])
+    mpl.rcParams.update(
+        {
+            "figure.facecolor": "white",
+            "axes.facecolor": "white",
+            "savefig.facecolor": "white",  # also in a dark-mode notebook
+            "figure.constrained_layout.use": True,
+            "font.size": 13,
+            "axes.labelsize": 13,
+            "axes.titlesize": 14,
+            "legend.fontsize": 12,
+            "xtick.labelsize": 12,
+            "ytick.labelsize": 12,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "image.cmap": HEAT,
+            "image.interpolation": "nearest",
+        }
+    )
+
+
+def png(fig: Figure, alt: str) -> tuple[dict, dict]:
+    """`fig` as a notebook output: (data, metadata). `alt` says in words what the picture shows."""
+    buffer = io.BytesIO()
+    fig.savefig(buffer, format="png", dpi=DPI, bbox_inches="tight", facecolor="white")
+    plt.close(fig)
+    data = {"image/png": base64.b64encode(buffer.getvalue()).decode(), "text/plain": f"[figure] {alt}"}
+    return data, {"image/png": {"alt": alt}}
+
+
+def show(fig: Figure, alt: str) -> None:
+    """Display `fig` once, with `alt` for screen readers, search and pages without pictures."""
+    data, metadata = png(fig, alt)
+    display(data, metadata=metadata, raw=True)
+
+
+def picture(image: torch.Tensor, ax: Axes, title: str = "") -> Axes:
+    """One picture: uint8 (3, H, W)."""
+    ax.imshow(image.permute(1, 2, 0).cpu().numpy())
+    ax.set(title=title, xticks=[], yticks=[])
+    sns.despine(ax=ax, left=True, bottom=True)
+    return ax
+
+
+def outline(mask: torch.Tensor, ax: Axes, color: str = "white") -> Axes:
+    """The border of a mask, bool (H, W), over a picture that is already drawn."""
+    ax.contour(mask.float().cpu().numpy(), levels=[0.5], colors=[color], linewidths=2.5)
+    return ax
+
+
+def heat(weights: torch.Tensor, ax: Axes, title: str = "", low: float = 0.0, high: float | None = None) -> Axes:
+    """A map of weights (H, W), one colour per cell, with its colour bar."""
+    values = weights.detach().cpu().numpy()
+    shown = ax.imshow(values, cmap=HEAT, vmin=low, vmax=values.max() if high is None else high)
+    ax.set(title=title, xticks=[], yticks=[])
+    ax.figure.colorbar(shown, ax=ax, shrink=0.8)
+    return ax
+
+
+def numbers(values: torch.Tensor, ax: Axes, title: str = "", low: float | None = None, high: float | None = None) -> Axes:
+    """A small matrix with every number written in its cell."""
+    values = np.atleast_2d(values.detach().cpu().numpy())
+    sns.heatmap(
+        values, ax=ax, annot=True, fmt=".4g", cmap="Blues", vmin=low, vmax=high, cbar=False, square=True,
+        linewidths=1, linecolor="white", xticklabels=False, yticklabels=False, annot_kws={"fontsize": 14},
+    )  # fmt: skip
+    ax.set_title(title)
+    return ax
+
+
+def seeds(runs: pd.DataFrame, ax: Axes, x: str = "arm", y: str = "accuracy", hue: str | None = None) -> Axes:
+    """One dot a run; the bar is the mean, the whisker one standard deviation over the seeds."""
+    shared = {"data": runs, "x": x, "y": y, "hue": hue, "ax": ax, "dodge": hue is not None}
+    sns.stripplot(**shared, size=8, alpha=0.6, jitter=0.12, legend=False)
+    dodge = 0.8 - 0.8 / runs[hue].nunique() if hue else False
+    sns.pointplot(
+        **{**shared, "dodge": dodge}, errorbar="sd", linestyle="none", marker="_", markersize=26,
+        markeredgewidth=3, capsize=0.08, err_kws={"linewidth": 1.5}, **({} if hue else {"color": BLACK}),
+    )  # fmt: skip
+    ax.set_xlabel("")
+    return ax

@@ -1,0 +1,117 @@
+"""With and without, over several seeds: what a difference between two networks is worth.
+
+Introduced in lesson 01; lesson 09 shows why one seed each is not enough.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pandas as pd
+import torch
+from scipy import stats
+from torch import nn
+
+from ..datasets import ImageSet
+from ..measure import parameters
+from .loop import Recipe, fit, progress_bar
+
+
+@dataclass
+class Comparison:
+    """Runs of several arms over the same seeds.
+
+    Attributes
+    ----------
+    runs : pandas.DataFrame
+        One row a run: ``arm``, ``seed``, ``accuracy`` and ``train_accuracy`` (last epoch, 0 to 1), ``parameters``,
+        ``seconds``.
+    models : dict
+        (arm, seed) → the trained network.
+    """
+
+    runs: pd.DataFrame
+    models: dict[tuple[str, int], nn.Module] = field(repr=False)
+
+
+def compare(
+    arms: dict[str, Callable[[], nn.Module]],
+    data: Callable[[int], tuple[ImageSet, ImageSet]],
+    recipe: Recipe | None = None,
+    seeds: int = 3,
+    progress: bool = True,
+) -> Comparison:
+    """Train every arm with every seed, and report the last epoch of each run.
+
+    Parameters
+    ----------
+    arms : dict of str to callable
+        Name → a function without arguments that builds a fresh network.
+    data : callable
+        Seed → (train, test). All arms of one seed get the same pictures in the same order, and, with the networks of
+        this course, start from the same backbone: the runs come in pairs.
+    recipe : Recipe, optional
+    seeds : int, default 3
+        Seeds 0, 1, …, seeds − 1.
+    progress : bool, default True
+        Show a bar that counts runs.
+
+    Returns
+    -------
+    Comparison
+    """
+    rows, models = [], {}
+    with progress_bar(len(arms) * seeds, "runs", progress) as bar:
+        for seed in range(seeds):
+            train, test = data(seed)
+            for arm, build in arms.items():
+                models[arm, seed], row = train_once(build, train, test, recipe, seed)
+                rows.append({"arm": arm, "seed": seed, **row})
+                bar.update()
+    return Comparison(pd.DataFrame(rows), models)
+
+
+def train_once(
+    build: Callable[[], nn.Module], train: ImageSet, test: ImageSet, recipe: Recipe | None, seed: int
+) -> tuple[nn.Module, dict[str, float]]:
+    """One run: the trained network, and its row."""
+    torch.manual_seed(seed)
+    model = build()
+    start = time.perf_counter()
+    last = fit(model, train, test, recipe, seed, progress=False).epochs.iloc[-1]
+    return model, {
+        "accuracy": last.test_accuracy,
+        "train_accuracy": last.train_accuracy,
+        "parameters": parameters(model),
+        "seconds": time.perf_counter() - start,
+    }
+
+
+def summary(runs: pd.DataFrame) -> pd.DataFrame:
+    """One row an arm: mean and standard deviation of the accuracy over the seeds, lowest, highest, number of runs."""
+    table = runs.groupby("arm", sort=False).accuracy.agg(["mean", "std", "min", "max", "count"])
+    return table.rename(columns={"std": "sd", "count": "seeds"})
+
+
+def paired_difference(runs: pd.DataFrame, arm: str, baseline: str) -> dict[str, float]:
+    """Accuracy of `arm` minus accuracy of `baseline`, seed by seed.
+
+    Returns
+    -------
+    dict
+        ``mean`` of the differences; ``low`` and ``high``, the 95 % interval of that mean (Student's t); ``seeds``.
+
+    Examples
+    --------
+    >>> runs = pd.DataFrame({"arm": ["a", "b"] * 3, "seed": [0, 0, 1, 1, 2, 2],
+    ...                      "accuracy": [0.50, 0.60, 0.52, 0.61, 0.51, 0.62]})
+    >>> {name: round(value, 3) for name, value in paired_difference(runs, "b", "a").items()}
+    {'mean': 0.1, 'low': 0.075, 'high': 0.125, 'seeds': 3}
+    """
+    table = runs.pivot(index="seed", columns="arm", values="accuracy")
+    difference = (table[arm] - table[baseline]).dropna()
+    n, mean = len(difference), float(difference.mean())
+    half = float(stats.t.ppf(0.975, n - 1) * difference.sem()) if n > 1 else float("inf")
+    return {"mean": mean, "low": mean - half, "high": mean + half, "seeds": n}

@@ -1,0 +1,233 @@
+"""One training loop for the whole course, short enough to read aloud.
+
+Introduced in lesson 01; lesson 09 takes it apart.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau, StepLR
+from tqdm import tqdm
+
+from ..datasets import ImageSet, normalise
+
+OPTIMIZERS = {
+    "adam": Adam,
+    "adamw": AdamW,
+    "sgd": lambda parameters, lr, weight_decay: SGD(parameters, lr, 0.9, weight_decay=weight_decay, nesterov=True),
+}
+SCHEDULES = ("cosine", "step", "plateau")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train.
+
+    Parameters
+    ----------
+    epochs : int, default 10
+    batch_size : int, default 64
+        A last, smaller batch is left out of its epoch.
+    optimizer : {"adamw", "adam", "sgd"}, default "adamw"
+        "sgd" has Nesterov momentum 0.9.
+    learning_rate : float, default 8e-3
+        The highest of the run.
+    weight_decay : float, default 1e-2
+    schedule : {"cosine", "step", "plateau"}, default "cosine"
+        "cosine" rises for the first quarter of the batches and falls to zero over the rest; "step" divides by 10 after
+        each third of the epochs; "plateau" divides by 10 when the training loss has not fallen for two epochs.
+    augment : callable, optional
+        Called as ``augment(images, generator)`` with the uint8 images of each training batch, on their device.
+    """
+
+    epochs: int = 10
+    batch_size: int = 64
+    optimizer: str = "adamw"
+    learning_rate: float = 8e-3
+    weight_decay: float = 1e-2
+    schedule: str = "cosine"
+    augment: Callable[[torch.Tensor, torch.Generator], torch.Tensor] | None = None
+
+    def __post_init__(self):
+        for argument, allowed in (("optimizer", tuple(OPTIMIZERS)), ("schedule", SCHEDULES)):
+            if getattr(self, argument) not in allowed:
+                raise ValueError(f"{argument}={getattr(self, argument)!r} is not known: choose one of {allowed}.")
+        for argument in ("epochs", "batch_size"):
+            if getattr(self, argument) < 1:
+                raise ValueError(f"{argument}={getattr(self, argument)} must be at least 1.")
+
+    def scheduler(self, optimizer: Optimizer, batches: int) -> LambdaLR | StepLR | ReduceLROnPlateau:
+        """`batches` is the number of training steps of the whole run."""
+        if self.schedule == "step":
+            return StepLR(optimizer, max(1, self.epochs // 3), 0.1)
+        if self.schedule == "plateau":
+            return ReduceLROnPlateau(optimizer, factor=0.1, patience=2)
+        rise = torch.linspace(0, 1, batches // 4 + 2)[1:-1]
+        fall = (1 + torch.cos(torch.pi * torch.linspace(0, 1, batches - len(rise) + 1))) / 2
+        curve = torch.cat([rise, fall]).tolist()
+        return LambdaLR(optimizer, lambda step: curve[step])
+
+
+@dataclass
+class History:
+    """What a run wrote down: `batches` and `epochs`, one row each, as pandas tables."""
+
+    batches: pd.DataFrame
+    epochs: pd.DataFrame
+
+
+def fit(
+    model: nn.Module,
+    train: ImageSet,
+    test: ImageSet,
+    recipe: Recipe | None = None,
+    seed: int = 0,
+    folder: str | Path | None = None,
+    progress: bool = True,
+) -> History:
+    """Train `model` in place, where it is (CPU or GPU).
+
+    Parameters
+    ----------
+    model : nn.Module
+        Pictures (B, 3, H, W) in, one score per class (B, K) out.
+    train, test : ImageSet
+        The test set is only ever measured: nothing is chosen by it.
+    recipe : Recipe, optional
+    seed : int, default 0
+        Decides the order of the pictures, augmentation and dropout. The weights were drawn when you built `model`.
+    folder : path, optional
+        Where ``batches.csv`` and ``epochs.csv`` are written, line by line, while the run goes on.
+    progress : bool, default True
+
+    Returns
+    -------
+    History
+
+    Raises
+    ------
+    ValueError
+        If `train` has fewer pictures than one batch.
+    """
+    recipe = recipe or Recipe()
+    per_epoch = len(train) // recipe.batch_size
+    if per_epoch == 0:
+        raise ValueError(f"train has {len(train)} pictures, fewer than batch_size={recipe.batch_size}: lower it.")
+    device = next(model.parameters()).device
+    train, test = train.to(device), test.to(device)
+    torch.manual_seed(seed)  # dropout
+    order = torch.Generator().manual_seed(seed)  # on the CPU: the same order on every device
+    dice = torch.Generator(device).manual_seed(seed)
+    optimizer = OPTIMIZERS[recipe.optimizer](
+        model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+    )
+    schedule = recipe.scheduler(optimizer, recipe.epochs * per_epoch)
+
+    with (
+        Log(folder, "batches") as batches,
+        Log(folder, "epochs") as epochs,
+        progress_bar(recipe.epochs * per_epoch, "training", progress) as bar,
+    ):
+        for epoch in range(1, recipe.epochs + 1):
+            start, seen = time.perf_counter(), len(batches.rows)
+            learning_rate = optimizer.param_groups[0]["lr"]
+            model.train()
+            picks = torch.randperm(len(train), generator=order)[: per_epoch * recipe.batch_size]
+            for pick in picks.split(recipe.batch_size):
+                images, labels = train.images[pick], train.labels[pick]
+                if recipe.augment:
+                    images = recipe.augment(images, dice)
+                scores = model(normalise(images))
+                loss = F.cross_entropy(scores, labels)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                batches.row(
+                    epoch=epoch,
+                    batch=len(batches.rows) + 1,
+                    learning_rate=optimizer.param_groups[0]["lr"],
+                    loss=loss.item(),
+                    accuracy=(scores.argmax(1) == labels).float().mean().item(),
+                )
+                if recipe.schedule == "cosine":
+                    schedule.step()
+                bar.update()
+            trained = pd.DataFrame(batches.rows[seen:])[["loss", "accuracy"]].mean()
+            if recipe.schedule == "step":
+                schedule.step()
+            elif recipe.schedule == "plateau":
+                schedule.step(trained.loss)
+            tested = evaluate(model, test)
+            epochs.row(
+                epoch=epoch,
+                learning_rate=learning_rate,
+                train_loss=trained.loss,
+                train_accuracy=trained.accuracy,
+                test_loss=tested["loss"],
+                test_accuracy=tested["accuracy"],
+                seconds=time.perf_counter() - start,
+            )
+    return History(pd.DataFrame(batches.rows), pd.DataFrame(epochs.rows))
+
+
+@torch.no_grad()
+def predict(model: nn.Module, pictures: ImageSet, batch_size: int = 500) -> torch.Tensor:
+    """Scores of every picture, (n, K), in evaluation mode; the model is left in the mode it was in."""
+    training = model.training
+    model.eval()
+    device = next(model.parameters()).device
+    scores = [model(normalise(images.to(device))) for images in pictures.images.split(batch_size)]
+    model.train(training)
+    return torch.cat(scores)
+
+
+def evaluate(model: nn.Module, pictures: ImageSet) -> dict[str, float]:
+    """Mean cross-entropy ``loss`` and ``accuracy`` (0 to 1) over all pictures."""
+    scores = predict(model, pictures)
+    labels = pictures.labels.to(scores.device)
+    return {
+        "loss": F.cross_entropy(scores, labels).item(),
+        "accuracy": (scores.argmax(1) == labels).float().mean().item(),
+    }
+
+
+class Log:
+    """Rows of a run, kept, and written to ``folder/name.csv`` as they come, so that a killed run leaves its rows."""
+
+    def __init__(self, folder: str | Path | None, name: str):
+        self.rows: list[dict] = []
+        self.file = None
+        if folder is not None:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            self.file = open(Path(folder) / f"{name}.csv", "w", newline="", buffering=1)  # noqa: SIM115
+
+    def row(self, **values) -> None:
+        if self.file:
+            writer = csv.DictWriter(self.file, values)
+            if not self.rows:
+                writer.writeheader()
+            writer.writerow(values)
+        self.rows.append(values)
+
+    def __enter__(self) -> Log:
+        return self
+
+    def __exit__(self, *exception) -> None:
+        if self.file:
+            self.file.close()
+
+
+def progress_bar(total: int, text: str, show: bool = True) -> tqdm:
+    """A bar that is plain text and goes away when it is done: a saved notebook keeps no half-full bar."""
+    return tqdm(total=total, desc=text, disable=not show, leave=False, file=sys.stdout, ncols=88)
