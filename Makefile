@@ -1,0 +1,40 @@
+PYTHON ?= python3
+VENV_PYTHON = .venv/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help setup lab test notebooks bench links format requirements clean
+
+help:  ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-14s%s\n", $$1, $$2 }' Makefile
+
+setup:  ## make .venv ready (the other targets do it when needed; PYTHON=python3.12 names another Python)
+	@command -v $(PYTHON) >/dev/null || { echo "setup: there is no $(PYTHON) here: install Python 3.10 or newer."; exit 1; }
+	@$(PYTHON) .ci/setup.py
+
+lab: setup  ## open the lessons in JupyterLab (LAB_OPTIONS="--port=9000" passes options on)
+	@$(VENV_PYTHON) .ci/lab.py $(LAB_OPTIONS)
+
+test: setup  ## run the tests and every lesson, and compare each cell with its committed output
+	$(VENV_PYTHON) -m pytest --durations=15 tests $(wildcard notebooks)
+
+notebooks: setup  ## execute the lessons anew and write their outputs (ONLY="02_se 04_eca": just these)
+	@$(VENV_PYTHON) .ci/notebooks.py $(ONLY)
+
+bench: setup  ## measure the attention modules
+	$(VENV_PYTHON) tests/bench_attention.py
+
+links: setup  ## write the public address into badges and set-up cells (REPOSITORY=owner/name changes it)
+	@$(VENV_PYTHON) .ci/links.py $(REPOSITORY)
+
+format: setup  ## format the code and mend what ruff can mend
+	$(VENV_PYTHON) -m ruff format attn_lessons tests .ci
+	$(VENV_PYTHON) -m ruff check --fix attn_lessons tests .ci
+
+requirements: setup  ## pin anew what pyproject.toml asks for (UPGRADE=1 takes the newest versions)
+	.venv/bin/uv pip compile --quiet --universal --python-version 3.10 pyproject.toml --extra dev -o requirements.txt \
+		--no-header --no-annotate --no-emit-index-url $(if $(UPGRADE),--upgrade)
+
+clean:  ## remove .venv and what the tools leave behind; the lessons and data/ stay
+	@$(PYTHON) .ci/setup.py --remove
+	rm -rf .venv.lock .pytest_cache .ruff_cache .hypothesis build dist *.egg-info notebooks/.ipynb_checkpoints
+	find attn_lessons tests .ci -name __pycache__ -type d -prune -exec rm -rf {} +
