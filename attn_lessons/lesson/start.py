@@ -46,8 +46,11 @@ def start(profile: str = "quick") -> Lesson:
         raise ValueError(f"profile={profile!r} is not known: choose 'quick' or 'full'.")
     style.use()
     torch.manual_seed(0)
+    # The networks are small: one thread per physical core is plenty, and threads that find their core busy with
+    # something else make all the others wait. os.cpu_count() mostly counts each physical core twice.
+    torch.set_num_threads(max(1, min(4, (os.cpu_count() or 2) // 2)))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    hardware = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    hardware = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} thread(s)"
     print(f"attn-lessons {__version__} · Python {platform.python_version()} · torch {torch.__version__} · {hardware}")
     if profile == "full" and device.type == "cpu":
         print(f"profile='full' takes long without a GPU. {gpu_hint()}")

@@ -1,6 +1,6 @@
 """One readable loop, histories as CSV, and comparisons over several seeds."""
 
-from .comparison import Comparison, compare, paired_difference, summary, train_once
+from .comparison import Comparison, compare, paired_difference, recorded, summary, train_once
 from .loop import History, Recipe, evaluate, fit, predict, progress_bar
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "paired_difference",
     "predict",
     "progress_bar",
+    "recorded",
     "summary",
     "train_once",
 ]

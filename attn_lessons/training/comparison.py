@@ -5,9 +5,12 @@ Introduced in lesson 01; lesson 09 shows why one seed each is not enough.
 
 from __future__ import annotations
 
+import json
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pandas as pd
 import torch
@@ -115,3 +118,30 @@ def paired_difference(runs: pd.DataFrame, arm: str, baseline: str) -> dict[str, 
     n, mean = len(difference), float(difference.mean())
     half = float(stats.t.ppf(0.975, n - 1) * difference.sem()) if n > 1 else float("inf")
     return {"mean": mean, "low": mean - half, "high": mean + half, "seeds": n}
+
+
+def recorded(name: str) -> tuple[pd.DataFrame, dict]:
+    """Runs that were recorded with `attn_lessons.train`: the rows of ``results/name.csv`` and how they were made.
+
+    Parameters
+    ----------
+    name : str
+        "glyphworld_se", for example.
+
+    Returns
+    -------
+    (pandas.DataFrame, dict)
+        One row a run, with the columns of `Comparison.runs` and ``data``; and the header: command, recipe, hardware,
+        versions, date.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such recording; those that exist are named.
+    """
+    folders = [Path(__file__).parents[2] / "results", Path(sys.prefix) / "share" / "attn_lessons" / "results"]
+    for folder in folders:  # a checkout of the course, or an installed package
+        if (path := folder / f"{name}.csv").exists():
+            return pd.read_csv(path), json.loads(path.with_suffix(".json").read_text())
+    known = sorted(path.stem for folder in folders for path in folder.glob("*.csv"))
+    raise FileNotFoundError(f"there is no recording {name!r}; there are: {', '.join(known) or 'none'}.")

@@ -1,0 +1,101 @@
+"""ImageSet: pictures, labels and, where they are known, masks, each as one tensor.
+
+Introduced in lesson 01.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import torch
+import torch.nn.functional as F
+
+
+@dataclass(eq=False, repr=False)
+class ImageSet:
+    """Labelled pictures that lie in memory as they are: no loader, no transform, no copy until you ask for one.
+
+    Parameters
+    ----------
+    name : str
+        What to call the pictures in prose: "GlyphWorld key".
+    images : torch.Tensor
+        uint8 (n, 3, H, W), levels 0 to 255.
+    labels : torch.Tensor
+        int64 (n,), each a position in `classes`.
+    classes : tuple of str
+        The names of the labels.
+    masks : dict of str to torch.Tensor, optional
+        bool (n, H, W) each. GlyphWorld has "target", "cue" and "decoys"; photographs have none.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a tensor has another dtype or shape, or a label names no class.
+
+    Examples
+    --------
+    >>> import torch
+    >>> pictures = ImageSet("noise", torch.zeros(5, 3, 8, 8, dtype=torch.uint8), torch.arange(5) % 2, ("a", "b"))
+    >>> pictures[1:4]
+    ImageSet('noise': 3 pictures of 8×8, 2 classes)
+    >>> len(pictures[pictures.labels == 0])
+    3
+    """
+
+    name: str
+    images: torch.Tensor
+    labels: torch.Tensor
+    classes: tuple[str, ...]
+    masks: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    def __post_init__(self):
+        self.classes = tuple(self.classes)
+        check("images", self.images, torch.uint8, (None, 3, None, None))
+        n, _, height, width = self.images.shape
+        check("labels", self.labels, torch.int64, (n,))
+        for name, mask in self.masks.items():
+            check(f"masks[{name!r}]", mask, torch.bool, (n, height, width))
+        if n and not 0 <= self.labels.min() <= self.labels.max() < len(self.classes):
+            low, high = self.labels.min().item(), self.labels.max().item()
+            raise ValueError(f"labels go from {low} to {high}; with {len(self.classes)} classes they must lie in 0 to "
+                             f"{len(self.classes) - 1}.")  # fmt: skip
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, which: slice | torch.Tensor) -> ImageSet:
+        """The chosen pictures: a slice, a tensor of positions, or a bool tensor with one entry a picture."""
+        if not isinstance(which, slice) and not (isinstance(which, torch.Tensor) and which.dim() == 1):
+            raise TypeError(f"pictures[{which!r}] does not choose a set: give a slice, as in pictures[3:4], a tensor "
+                            "of positions, or a bool tensor with one entry a picture.")  # fmt: skip
+        masks = {name: mask[which] for name, mask in self.masks.items()}
+        return replace(self, images=self.images[which], labels=self.labels[which], masks=masks)
+
+    def to(self, device: torch.device | str) -> ImageSet:
+        """The same pictures on another device."""
+        masks = {name: mask.to(device) for name, mask in self.masks.items()}
+        return replace(self, images=self.images.to(device), labels=self.labels.to(device), masks=masks)
+
+    def halved(self) -> ImageSet:
+        """The same pictures at half their height and width: each pixel the mean of four, masks where any of four is."""
+        images = F.avg_pool2d(self.images.float(), 2).round().to(torch.uint8)
+        masks = {name: F.max_pool2d(mask.float(), 2) > 0 for name, mask in self.masks.items()}
+        return replace(self, images=images, masks=masks)
+
+    def __repr__(self) -> str:
+        height, width = self.images.shape[2:]
+        return f"ImageSet({self.name!r}: {len(self)} pictures of {height}×{width}, {len(self.classes)} classes)"
+
+
+def check(argument: str, tensor: torch.Tensor, dtype: torch.dtype, shape: tuple[int | None, ...]) -> None:
+    """Refuse, in one sentence, anything but a tensor of this dtype and shape; None stands for any size."""
+    wanted = "(" + ", ".join("any" if size is None else str(size) for size in shape) + ("," * (len(shape) == 1)) + ")"
+    wanted = f"{argument} must be a {dtype} tensor of shape {wanted}"
+    if not isinstance(tensor, torch.Tensor):
+        raise TypeError(f"{wanted}; this is {type(tensor).__name__}.")
+    if tensor.dtype != dtype:
+        raise TypeError(f"{wanted}; this one is {tensor.dtype}.")
+    fits = [size in (None, n) for size, n in zip(shape, tensor.shape, strict=False)]
+    if tensor.dim() != len(shape) or not all(fits):
+        raise ValueError(f"{wanted}; this one has shape {tuple(tensor.shape)}.")

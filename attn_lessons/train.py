@@ -1,0 +1,140 @@
+"""Record runs into ``results/``: ``python -m attn_lessons.train --help``.
+
+Writes one CSV row a run, as soon as the run is done, and a JSON beside it that says how the rows were made. Called again
+with the same arguments, it goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import datetime
+import json
+import os
+import platform
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from . import __version__
+from .datasets import PUZZLES, ImageSet, glyphworld, image_folder, random_crop, random_flip
+from .models import GlyphNet, SmallCNN
+from .training import Recipe, progress_bar, train_once
+
+GLYPHWORLD_RECIPE = Recipe(epochs=10, batch_size=64, optimizer="adamw", learning_rate=8e-3, weight_decay=1e-2)
+GLYPHWORLD_TRAIN, GLYPHWORLD_TEST = 4000, 2000  # pictures
+TEST_SEED = 999  # no training set has it
+Case = tuple[str, int, Callable[[], tuple[ImageSet, ImageSet]]]  # what the pictures are called, seed, the pictures
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = parse(arguments)
+    torch.set_num_threads(options.threads)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if options.kind == "glyphworld":
+        cases, recipe = list(glyphworld_cases(options)), GLYPHWORLD_RECIPE
+    else:
+        cases, recipe = list(photograph_cases(options)), photograph_recipe(options.epochs)
+    write_header(options, recipe, device)
+    record(options.out, cases, {arm: build(arm, options, device) for arm in options.attention}, recipe)
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m attn_lessons.train", description=__doc__.split("\n\n")[1])
+    kinds = parser.add_subparsers(dest="kind", required=True)
+    puzzles = kinds.add_parser("glyphworld", help="GlyphNet on GlyphWorld puzzles")
+    puzzles.add_argument("--puzzles", nargs="+", choices=list(PUZZLES), default=list(PUZZLES))
+    photographs = kinds.add_parser("photographs", help="SmallCNN on pictures of yours, 32×32")
+    photographs.add_argument("--train", required=True, help="folder or zip with one folder of pictures per class")
+    photographs.add_argument("--test", required=True, help="the same, for testing")
+    photographs.add_argument("--name", required=True, help="what the pictures are called in the results")
+    photographs.add_argument("--pictures", type=int, help="train on so many of them, chosen by the seed (default: all)")
+    photographs.add_argument("--epochs", type=int, default=12)
+    for kind in (puzzles, photographs):
+        kind.add_argument("--attention", nargs="+", default=["none", "se"], help="mechanisms; far-sighted is a control")
+        kind.add_argument("--reduction", type=int, default=4, help="of the mechanisms that have one (default: 4)")
+        kind.add_argument("--seeds", type=int, default=5)
+        kind.add_argument("--threads", type=int, default=torch.get_num_threads())
+        kind.add_argument("--out", type=Path, required=True, help="the CSV to write or to continue")
+    return parser.parse_args(arguments)
+
+
+def glyphworld_cases(options: argparse.Namespace) -> Iterator[Case]:
+    for puzzle in options.puzzles:
+        for seed in range(options.seeds):
+            yield puzzle, seed, partial(glyphworld_pair, puzzle, seed)
+
+
+def glyphworld_pair(puzzle: str, seed: int) -> tuple[ImageSet, ImageSet]:
+    return glyphworld(puzzle, GLYPHWORLD_TRAIN, seed), glyphworld(puzzle, GLYPHWORLD_TEST, TEST_SEED)
+
+
+def photograph_cases(options: argparse.Namespace) -> Iterator[Case]:
+    train, test = image_folder(options.train, 32), image_folder(options.test, 32)
+    for seed in range(options.seeds):
+        chosen = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))[: options.pictures]
+        yield options.name, seed, lambda chosen=chosen: (train[chosen], test)
+
+
+def photograph_recipe(epochs: int) -> Recipe:
+    """Adam and ReduceLROnPlateau, as the tutorial has it, with shifted and mirrored pictures."""
+    return Recipe(epochs, 64, "adam", 1e-3, 0.0, "plateau", augment=shift_and_mirror)
+
+
+def shift_and_mirror(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    return random_flip(random_crop(images, 4, generator), generator)
+
+
+def build(arm: str, options: argparse.Namespace, device: torch.device) -> Callable[[], nn.Module]:
+    choice = {} if arm in ("none", "far-sighted") else {"reduction": options.reduction}
+    if options.kind == "photographs":
+        return lambda: SmallCNN(attention=arm, **choice).to(device)
+    if arm == "far-sighted":
+        return lambda: GlyphNet(far_sighted=True).to(device)
+    return lambda: GlyphNet(attention=arm, **choice).to(device)
+
+
+def record(out: Path, cases: list[Case], arms: dict[str, Callable[[], nn.Module]], recipe: Recipe) -> None:
+    """Train what `out` does not hold yet, and append a row for each run."""
+    done = set()
+    if out.exists():
+        with open(out, newline="") as file:
+            done = {(row["data"], row["arm"], int(row["seed"])) for row in csv.DictReader(file)}
+    with open(out, "a", newline="", buffering=1) as file, progress_bar(len(cases) * len(arms), "runs") as bar:
+        for data, seed, pair in cases:
+            todo = [arm for arm in arms if (data, arm, seed) not in done]
+            bar.update(len(arms) - len(todo))
+            train, test = pair() if todo else (None, None)
+            for arm in todo:
+                _, result = train_once(arms[arm], train, test, recipe, seed)
+                row = {"data": data, "arm": arm, "seed": seed, **{k: round(v, 4) for k, v in result.items()}}
+                writer = csv.DictWriter(file, row)
+                if file.tell() == 0:
+                    writer.writeheader()
+                writer.writerow(row)
+                bar.update()
+
+
+def write_header(options: argparse.Namespace, recipe: Recipe, device: torch.device) -> None:
+    """``out`` with the ending .json: everything that somebody needs who wants the same rows."""
+    command = ["python", "-m", "attn_lessons.train", *sys.argv[1:]]
+    header = {
+        "command": shlex.join(Path(word).name if os.path.isabs(word) else word for word in command),
+        "recipe": {name: getattr(value, "__name__", value) for name, value in vars(recipe).items()},
+        "seeds": options.seeds,
+        "date": datetime.date.today().isoformat(),
+        "hardware": torch.cuda.get_device_name() if device.type == "cuda" else f"CPU ({platform.machine()})",
+        "threads": options.threads,
+        "versions": {"attn_lessons": __version__, "python": platform.python_version(), "torch": torch.__version__},
+    }
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.with_suffix(".json").write_text(json.dumps(header, indent=2, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    main()
