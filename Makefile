@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV_PYTHON = .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab test notebooks bench links format requirements clean
+.PHONY: help setup lab test notebooks bench figures links format requirements clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-14s%s\n", $$1, $$2 }' Makefile
@@ -20,8 +20,12 @@ test: setup  ## run the tests and every lesson, and compare each cell with its c
 notebooks: setup  ## execute the lessons anew and write their outputs (ONLY="02_se 04_eca": just these)
 	@$(VENV_PYTHON) .ci/notebooks.py $(ONLY)
 
-bench: setup  ## measure the attention modules
-	$(VENV_PYTHON) tests/bench_attention.py
+# Without these two settings the C library hands memory back after every step, and page faults are what is measured.
+bench: setup  ## time the attention modules beside timm's and torchvision's
+	@MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=4294967296 $(VENV_PYTHON) tests/bench_attention.py
+
+figures: setup  ## draw the pictures of README.md
+	@$(VENV_PYTHON) docs/figures.py
 
 links: setup  ## write the public address into badges and set-up cells (REPOSITORY=owner/name changes it)
 	@$(VENV_PYTHON) .ci/links.py $(REPOSITORY)

@@ -20,6 +20,7 @@ BLUE, ORANGE, GREEN, PINK, SKY, RED, YELLOW, BLACK = (
 )
 GREY = "#777777"
 HEAT = "viridis"  # for everything from low to high
+SIGNED = "RdBu_r"  # for everything that has a middle: red is more, blue is less
 DPI = 100
 
 

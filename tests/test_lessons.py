@@ -1,0 +1,175 @@
+"""The lesson contract, read from every notebook in the folder: a new lesson is covered without new code here."""
+
+import ast
+import importlib.util
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from attn_lessons import check
+
+ROOT = Path(__file__).resolve().parent.parent
+LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+SECTIONS = (
+    "title objectives setup question mechanism exercise ours measure train look explore pitfalls quiz summary references"
+).split()
+LONGEST = 25  # lines of a code cell
+SECONDS = 90  # of a whole lesson
+
+lessons = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+
+
+def cells(path, tag=None, kind=None):
+    nb = nbformat.read(path, as_version=4)
+    return [
+        cell
+        for cell in nb.cells
+        if (tag is None or tag in cell.metadata.get("tags", [])) and (kind is None or cell.cell_type == kind)
+    ]
+
+
+def outputs(path):
+    return [(cell, output) for cell in cells(path, kind="code") for output in cell.outputs]
+
+
+def tags(path):
+    return [tag for cell in cells(path) for tag in cell.metadata.get("tags", [])]
+
+
+def test_there_are_lessons():
+    assert LESSONS
+
+
+# ---------------------------------------------------------------------------------------------- its parts
+@lessons
+def test_parts_come_in_order(path):
+    seen = tags(path)
+    missing = [section for section in SECTIONS if section not in seen]
+    assert not missing
+    first = [seen.index(section) for section in SECTIONS]
+    assert first == sorted(first), sorted(SECTIONS, key=lambda section: seen.index(section))
+
+
+@lessons
+def test_title_and_objectives(path):
+    number, title = path.stem.split("_")[0], cells(path, "title")[0].source
+    assert title.startswith(f"# {number} · ")
+    objectives = cells(path, "objectives")[0].source
+    for words in ("**You will**", "**You need**", "**Time**", "**Hardware**"):
+        assert words in objectives
+    about = nbformat.read(path, as_version=4).metadata["attn_lessons"]
+    assert about["lesson"] == int(number)
+    assert 25 <= about["minutes"] <= 40 and f"{about['minutes']} minutes" in objectives
+
+
+@lessons
+def test_two_predictions_with_an_answer_for_the_teacher(path):
+    predictions = cells(path, "predict", "markdown")
+    assert len(predictions) >= 2
+    assert all(len(cell.metadata.get("answer", "")) > 20 for cell in predictions)
+
+
+@lessons
+def test_two_exercises_each_with_check_hint_and_solution_below(path):
+    order = [tag for tag in tags(path) if tag in ("exercise", "check", "hint", "solution")]
+    assert order.count("check") >= 2
+    assert order == ["exercise", "exercise", "check", "hint", "solution"] * order.count("check")
+    for cell in cells(path, "exercise", "code"):
+        assert 'raise NotImplementedError("your turn")' in cell.source
+    for cell in cells(path, "check"):
+        assert "not attempted yet" in cell.outputs[0].text
+    for cell in cells(path, "solution") + cells(path, "hint"):
+        assert cell.source.startswith("<details><summary>")
+
+
+@lessons
+def test_the_solutions_shown_pass_the_checks(path):
+    imports = "import torch\nimport torch.nn.functional as F\nfrom torch import nn\n"
+    for checked, solution in zip(cells(path, "check"), cells(path, "solution"), strict=True):
+        name, answer = re.search(r"^(check_\w+)\((\w+)\)$", checked.source, re.M).groups()
+        code = re.search(r"```python\n(.*?)```", solution.source, re.S)[1]
+        namespace = {}
+        exec(imports + code, namespace)
+        verdict = getattr(check, name).verdict(namespace[answer])
+        assert verdict.outcome == "passed", verdict
+
+
+@lessons
+def test_quiz_has_five_questions(path):
+    (quiz,) = cells(path, "quiz", "code")
+    assert quiz.source.count("Question(") >= 5
+    assert quiz.outputs[0].data["text/html"].count("✓ Right.") == quiz.source.count("Question(")
+
+
+@lessons
+def test_references_name_arxiv_ids_and_the_next_lesson(path):
+    references = cells(path, "references")[-1].source
+    assert "arxiv.org/abs/" in references and "**Next:**" in references
+    for target in re.findall(r"\]\((\w+\.ipynb)\)", "".join(cell.source for cell in cells(path, kind="markdown"))):
+        assert (path.parent / target).exists(), target
+
+
+# ---------------------------------------------------------------------------------------------- its cells
+@lessons
+def test_code_cells_are_short_and_parse(path):
+    for cell in cells(path, kind="code"):
+        assert len(cell.source.splitlines()) <= LONGEST, cell.source
+        assert all(len(line) <= 120 for line in cell.source.splitlines()), cell.source
+        ast.parse(re.sub(r"(?m)^(\s*)%pip .*$", r"\1pass", cell.source))
+
+
+@lessons
+def test_executed_in_order_without_errors(path):
+    assert [cell.execution_count for cell in cells(path, kind="code")] == list(range(1, len(cells(path, kind="code")) + 1))
+    assert not [output for _, output in outputs(path) if output.output_type == "error"]
+    assert not [output for _, output in outputs(path) if output.get("name") == "stderr"]
+
+
+@lessons
+def test_what_is_not_compared_asserts_something(path):
+    """The cell that prints versions is the exception: there is nothing that must hold."""
+    for cell in cells(path, "nbval-ignore-output"):
+        assert "assert " in cell.source or "lesson.start(" in cell.source, cell.source
+
+
+@lessons
+def test_every_picture_has_its_text(path):
+    pictures = [output for _, output in outputs(path) if "image/png" in output.get("data", {})]
+    assert len(pictures) >= 5
+    for output in pictures:
+        assert len(output.metadata["image/png"]["alt"]) > 40
+
+
+@lessons
+def test_a_static_page_shows_the_explore_picture(path):
+    for cell in cells(path, "explore", "code"):
+        assert any("image/png" in output.get("data", {}) for output in cell.outputs)
+
+
+@lessons
+def test_time_is_recorded_and_within_the_budget(path):
+    assert 0 < nbformat.read(path, as_version=4).metadata["attn_lessons"]["seconds"] <= SECONDS
+
+
+# ---------------------------------------------------------------------------------------------- its file
+@lessons
+def test_nothing_of_the_machine_it_was_made_on(path):
+    text = path.read_text(encoding="utf-8")
+    assert not re.search(r"/(root|home|work|tmp|Users)/\w", text)
+    assert "widgets" not in nbformat.read(path, as_version=4).metadata
+    assert "application/vnd.jupyter.widget" not in text
+    assert path.stat().st_size < 2_000_000
+
+
+def test_every_link_names_the_address_of_pyproject(capsys):
+    spec = importlib.util.spec_from_file_location("links", ROOT / ".ci" / "links.py")
+    links = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(links)
+    assert links.main(["--check"]) == 0, capsys.readouterr().out
+
+
+def test_all_lessons_together_fit_the_budget():
+    seconds = [nbformat.read(path, as_version=4).metadata["attn_lessons"]["seconds"] for path in LESSONS]
+    assert sum(seconds) <= 12 * 60

@@ -1,0 +1,203 @@
+"""The recording command: rows as they come, a header that says how, and nothing trained twice."""
+
+import csv
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from attn_lessons import train
+from attn_lessons.training import Recipe
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch):
+    monkeypatch.setattr(train, "GLYPHWORLD_TRAIN", 8)
+    monkeypatch.setattr(train, "GLYPHWORLD_TEST", 5)
+    monkeypatch.setattr(train, "GLYPHWORLD_RECIPE", Recipe(epochs=1, batch_size=4))
+    recipe = train.photograph_recipe
+    monkeypatch.setattr(train, "photograph_recipe", lambda epochs: replace(recipe(epochs), batch_size=4))
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def command(monkeypatch):
+    """Calls the command as the shell would; returns the rows of `out` and its header."""
+
+    def call(out: Path, *words: object):
+        arguments = [*map(str, words), "--threads", "1", "--out", str(out)]
+        monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
+        train.main(arguments)
+        with open(out, newline="") as file:
+            return list(csv.DictReader(file)), json.loads(out.with_suffix(".json").read_text())
+
+    return call
+
+
+def draw(folder: Path, n: int, classes: int = 2) -> Path:
+    """`n` pictures of noise in each class, as PNG files of 20×24 pixels."""
+    for name in range(classes):
+        (folder / f"class{name:02}").mkdir(parents=True)
+        for i in range(n):
+            pixels = np.random.default_rng([name, i]).integers(0, 256, (24, 20, 3), np.uint8)
+            Image.fromarray(pixels).save(folder / f"class{name:02}" / f"{i}.png")
+    return folder
+
+
+GLYPHS = ("glyphworld", "--puzzles", "key", "pair", "--attention", "none", "se", "far-sighted", "--seeds", 2)
+
+
+def without_seconds(rows: list[dict]) -> list[tuple]:
+    return sorted(tuple(value for name, value in row.items() if name != "seconds") for row in rows)
+
+
+@pytest.fixture
+def photographs(tmp_path) -> tuple:
+    folders = "--train", draw(tmp_path / "train", 6), "--test", draw(tmp_path / "test", 2)
+    return "photographs", *folders, "--name", "Noise, small", "--epochs", 1, "--reduction", 16
+
+
+# ------------------------------------------------------------------------------------------ GlyphWorld
+def test_glyphworld_writes_a_row_a_run(tmp_path, command):
+    rows, header = command(tmp_path / "new" / "glyphs.csv", *GLYPHS)
+    assert [(row["data"], row["seed"], row["arm"]) for row in rows] == [
+        (puzzle, seed, arm)
+        for puzzle in ("key", "pair")
+        for seed in ("0", "1")
+        for arm in ("none", "se", "far-sighted")
+    ]
+    assert list(rows[0]) == ["data", "arm", "seed", "accuracy", "train_accuracy", "parameters", "seconds"]
+    assert all(float(row["accuracy"]) * 5 == pytest.approx(round(float(row["accuracy"]) * 5)) for row in rows)
+    plain, se, far = (int(row["parameters"]) for row in rows[:3])
+    assert plain < se < far
+    assert header["recipe"]["epochs"] == 1 and header["seeds"] == 2 and header["threads"] == 1
+    assert {"command", "date", "hardware", "versions"} <= set(header)
+
+
+def test_called_again_it_adds_nothing(tmp_path, command):
+    rows, _ = command(tmp_path / "glyphs.csv", *GLYPHS[:3], "--seeds", 1)
+    before = (tmp_path / "glyphs.csv").read_bytes()
+    assert len(rows) == 2
+    command(tmp_path / "glyphs.csv", *GLYPHS[:3], "--seeds", 1)
+    assert (tmp_path / "glyphs.csv").read_bytes() == before
+
+
+def test_an_interrupted_file_is_continued_with_what_is_missing(tmp_path, command, monkeypatch):
+    out = tmp_path / "glyphs.csv"
+    whole, _ = command(out, *GLYPHS[:3], "--seeds", 2)
+    lines = out.read_text().splitlines(keepends=True)
+    out.write_text("".join(lines[:2] + lines[4:]))  # without "se, seed 0" and "none, seed 1"
+    trained, once = [], train.train_once
+
+    def spy(build, pictures, test, recipe, seed):
+        trained.append(seed)
+        return once(build, pictures, test, recipe, seed)
+
+    monkeypatch.setattr(train, "train_once", spy)
+    continued, _ = command(out, *GLYPHS[:3], "--seeds", 2)
+    assert trained == [0, 1]
+    assert without_seconds(continued) == without_seconds(whole)
+
+
+def test_rows_are_on_the_disk_before_a_run_dies(tmp_path, command, monkeypatch):
+    out, once = tmp_path / "glyphs.csv", train.train_once
+
+    def dies(build, pictures, test, recipe, seed):
+        if seed == 1:
+            raise KeyboardInterrupt
+        return once(build, pictures, test, recipe, seed)
+
+    monkeypatch.setattr(train, "train_once", dies)
+    with pytest.raises(KeyboardInterrupt):
+        command(out, *GLYPHS[:3], "--seeds", 2)
+    assert [row.split(",")[:3] for row in out.read_text().split()[1:]] == [["key", "none", "0"], ["key", "se", "0"]]
+
+
+def test_more_seeds_keep_the_rows_that_are_there(tmp_path, command):
+    first, _ = command(tmp_path / "glyphs.csv", *GLYPHS[:3], "--seeds", 1)
+    more, header = command(tmp_path / "glyphs.csv", *GLYPHS[:3], "--seeds", 2)
+    assert more[:2] == first and [row["seed"] for row in more] == ["0", "0", "1", "1"] and header["seeds"] == 2
+
+
+# ------------------------------------------------------------------------------------------ photographs
+def test_photographs_from_folders(tmp_path, command, photographs):
+    rows, header = command(tmp_path / "noise.csv", *photographs, "--pictures", 8, "--seeds", 1)
+    assert [(row["data"], row["arm"], row["seed"]) for row in rows] == [
+        ("Noise, small", "none", "0"),
+        ("Noise, small", "se", "0"),
+    ]
+    assert int(rows[1]["parameters"]) - int(rows[0]["parameters"]) == 2688
+    assert header["recipe"]["augment"] == "shift_and_mirror" and header["recipe"]["schedule"] == "plateau"
+
+
+def test_the_seed_chooses_the_pictures(tmp_path, photographs):
+    options = train.parse([*map(str, photographs), "--pictures", "5", "--seeds", "3", "--out", str(tmp_path / "n.csv")])
+    chosen = [pair()[0] for _, _, pair in train.photograph_cases(options)]
+    assert [len(pictures) for pictures in chosen] == [5, 5, 5]
+    assert not torch.equal(chosen[0].images, chosen[1].images)
+    again = [pair()[0] for _, _, pair in train.photograph_cases(options)]
+    assert all(torch.equal(a.images, b.images) for a, b in zip(chosen, again, strict=True))
+
+
+@pytest.mark.xfail(strict=True, reason="train.build: SmallCNN always has 10 classes")
+def test_photographs_may_have_more_than_10_classes(tmp_path, command):
+    folders = "--train", draw(tmp_path / "train", 1, 11), "--test", draw(tmp_path / "test", 1, 11)
+    rows, _ = command(tmp_path / "n.csv", "photographs", *folders, "--name", "11", "--epochs", 1, "--seeds", 1)
+    assert len(rows) == 2
+
+
+@pytest.mark.xfail(strict=True, reason="train.photograph_cases: the classes of the two folders are not compared")
+def test_a_test_folder_with_other_classes_is_refused(tmp_path, command):
+    folders = "--train", draw(tmp_path / "train", 4, 3), "--test", draw(tmp_path / "test", 2, 3)
+    (tmp_path / "test" / "class00").rename(tmp_path / "test" / "zebra")  # every label would mean another class
+    with pytest.raises(ValueError, match="class"):
+        command(tmp_path / "n.csv", "photographs", *folders, "--name", "n", "--epochs", 1, "--seeds", 1)
+
+
+# ------------------------------------------------------------------------------------------ the header
+def test_the_header_repeats_the_command_without_where_your_files_are(tmp_path, command, photographs):
+    _, header = command(tmp_path / "noise.csv", *photographs, "--pictures", 8, "--seeds", 1)
+    assert header["command"] == (
+        "python -m attn_lessons.train photographs --train train --test test --name 'Noise, small' --epochs 1 "
+        "--reduction 16 --pictures 8 --seeds 1 --threads 1 --out noise.csv"
+    )
+    assert str(tmp_path) not in json.dumps(header)
+
+
+@pytest.mark.xfail(strict=True, reason="train.write_header: --out=/absolute/path is one word and no absolute path")
+def test_the_header_hides_paths_after_an_equals_sign(tmp_path, monkeypatch):
+    arguments = [*map(str, GLYPHS[:3]), "--seeds=1", f"--out={tmp_path / 'glyphs.csv'}"]
+    monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
+    train.main(arguments)
+    assert str(tmp_path) not in (tmp_path / "glyphs.json").read_text()
+
+
+@pytest.mark.xfail(strict=True, reason="train.write_header reads sys.argv, not the arguments that main was given")
+def test_the_header_holds_the_arguments_that_main_was_given(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["pytest", "--something-else"])
+    train.main([*map(str, GLYPHS[:3]), "--seeds", "1", "--out", str(tmp_path / "glyphs.csv")])
+    command = json.loads((tmp_path / "glyphs.json").read_text())["command"]
+    assert command == "python -m attn_lessons.train glyphworld --puzzles key --seeds 1 --out glyphs.csv"
+
+
+@pytest.mark.xfail(strict=True, reason="train.main writes the header before it knows that it can build the arms")
+def test_a_misspelt_mechanism_leaves_a_recording_as_it_was(tmp_path, command):
+    _, header = command(tmp_path / "glyphs.csv", *GLYPHS[:3], "--seeds", 1)
+    with pytest.raises(ValueError, match="'sse'"):
+        command(tmp_path / "glyphs.csv", *GLYPHS[:3], "--attention", "sse", "--seeds", 1)
+    assert json.loads((tmp_path / "glyphs.json").read_text()) == header
+
+
+@pytest.mark.parametrize("words", [[], ["glyphworld"], ["glyphworld", "--puzzles", "riddle", "--out", "x.csv"]])
+def test_a_wrong_command_line_writes_nothing(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        train.main(words)
+    assert "usage:" in capsys.readouterr().err and not list(tmp_path.iterdir())
