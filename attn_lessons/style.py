@@ -15,9 +15,16 @@ from IPython.display import display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-BLUE, ORANGE, GREEN, PINK, SKY, RED, YELLOW, BLACK = (
-    "#0072B2 #E69F00 #009E73 #CC79A7 #56B4E9 #D55E00 #F0E442 #000000".split()
-)
+BLUE, ORANGE, GREEN, PINK, SKY, RED, YELLOW, BLACK = [
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#CC79A7",
+    "#56B4E9",
+    "#D55E00",
+    "#F0E442",
+    "#000000",
+]
 GREY = "#777777"
 HEAT = "viridis"  # for everything from low to high
 SIGNED = "RdBu_r"  # for everything that has a middle: red is more, blue is less
@@ -85,7 +92,9 @@ def heat(weights: torch.Tensor, ax: Axes, title: str = "", low: float = 0.0, hig
     return ax
 
 
-def numbers(values: torch.Tensor, ax: Axes, title: str = "", low: float | None = None, high: float | None = None) -> Axes:
+def numbers(
+    values: torch.Tensor, ax: Axes, title: str = "", low: float | None = None, high: float | None = None
+) -> Axes:
     """A small matrix with every number written in its cell."""
     values = np.atleast_2d(values.detach().cpu().numpy())
     sns.heatmap(

@@ -1,7 +1,7 @@
 """Record runs into ``results/``: ``python -m attn_lessons.train --help``.
 
-Writes one CSV row a run, as soon as the run is done, and a JSON beside it that says how the rows were made. Called again
-with the same arguments, it goes on where it was stopped.
+Writes one CSV row a run, as soon as the run is done, and a JSON beside it that says how the rows were made. Called
+again with the same arguments, it goes on where it was stopped.
 """
 
 from __future__ import annotations

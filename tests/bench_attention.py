@@ -1,7 +1,7 @@
 """How fast the course's modules are beside trusted ones: `make bench`.
 
-Same weights' shapes, same input, forward and backward, one thread, interleaved in one process. A ratio above 1 means that
-the course's module is faster; medians of the ratios of every round, with their quartiles.
+Same shapes, same input, forward and backward, one thread, interleaved in one process. A ratio above 1 means that the
+course's module is faster; medians of the ratios of every round, with their quartiles.
 """
 
 import pandas as pd
@@ -42,7 +42,9 @@ def main() -> None:
         faster = pd.DataFrame(
             {"ms": table.ms, "× timm": 1 / table.times_first, "low": 1 / table.high, "high": 1 / table.low}
         )
-        print(f"SE at {'×'.join(map(str, shape))}, forward + backward, {ROUNDS} rounds\n{faster.round(2)}\n", flush=True)
+        print(
+            f"SE at {'×'.join(map(str, shape))}, forward + backward, {ROUNDS} rounds\n{faster.round(2)}\n", flush=True
+        )
 
 
 if __name__ == "__main__":

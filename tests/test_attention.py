@@ -76,7 +76,7 @@ def test_bad_channels(name, channels):
 
 
 def test_unknown_mechanism_names_the_known_ones():
-    with pytest.raises(ValueError, match="'sse'.*'se'"):
+    with pytest.raises(ValueError, match=r"'sse'.*'se'"):
         build_attention("sse", 64)
 
 

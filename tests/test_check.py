@@ -72,7 +72,10 @@ WRONG_GATES = {
     "residual": (lambda x, c, p: x + apply_gates(x, c, p), "once more"),
     "sigmoid again": (lambda x, c, p: x * c4(c).sigmoid() * p4(p).sigmoid(), "no sigmoid"),
     "softmax over channels": (lambda x, c, p: x * c4(c.softmax(1)) * p4(p), "open gate lets everything through"),
-    "batch average": (lambda x, c, p: apply_gates(x, c.mean(0, True).expand_as(c), p.mean(0, True).expand_as(p)), "batch"),
+    "batch average": (
+        lambda x, c, p: apply_gates(x, c.mean(0, True).expand_as(c), p.mean(0, True).expand_as(p)),
+        "batch",
+    ),
     "no unsqueeze": (lambda x, c, p: x * c * p, "your code stopped"),
     "height and width swapped": (
         lambda x, c, p: x * c4(c) * (p4(p).transpose(2, 3) if x.shape[2] == x.shape[3] else p4(p)),
@@ -168,7 +171,10 @@ def layers(self, channels, hidden, bias=False):
 
 
 def in_a_list(self, channels, reduction):
-    self.all = [nn.Linear(channels, max(1, channels // reduction), False), nn.Linear(max(1, channels // reduction), channels, False)]
+    self.all = [
+        nn.Linear(channels, max(1, channels // reduction), False),
+        nn.Linear(max(1, channels // reduction), channels, False),
+    ]
     self.__dict__["reduce"], self.__dict__["expand"] = self.all
 
 
@@ -256,7 +262,10 @@ WRONG_SES = {
     "biases": (wrong_init(lambda m, c, r: layers(m, c, max(1, c // r), bias=True)), "bias=False"),
     "hidden width 0": (wrong_init(lambda m, c, r: layers(m, c, c // r)), "no hidden unit"),
     "layers in a list": (wrong_init(in_a_list), "no parameters"),
-    "no super().__init__()": (type("MySE", (SE,), {"__init__": lambda m, c, r: layers(m, c, c // r)}), "your code stopped"),
+    "no super().__init__()": (
+        type("MySE", (SE,), {"__init__": lambda m, c, r: layers(m, c, c // r)}),
+        "your code stopped",
+    ),
     "one layer": (
         type("MySE", (SE,), {
             "__init__": lambda m, c, r: (nn.Module.__init__(m), setattr(m, "one", nn.Linear(c, c, bias=False)))[0],

@@ -13,8 +13,9 @@ from attn_lessons import check
 ROOT = Path(__file__).resolve().parent.parent
 LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 SECTIONS = (
-    "title objectives setup question mechanism exercise ours measure train look explore pitfalls quiz summary references"
-).split()
+    *("title", "objectives", "setup", "question", "mechanism", "exercise", "ours", "measure", "train", "look"),
+    *("explore", "pitfalls", "quiz", "summary", "references"),
+)
 LONGEST = 25  # lines of a code cell
 SECONDS = 90  # of a whole lesson
 
@@ -99,6 +100,7 @@ def test_the_solutions_shown_pass_the_checks(path):
 @lessons
 def test_quiz_has_five_questions(path):
     (quiz,) = cells(path, "quiz", "code")
+    assert quiz.metadata["jupyter"]["source_hidden"] and quiz.metadata["cellView"] == "form"  # it names the answers
     assert quiz.source.count("Question(") >= 5
     assert quiz.outputs[0].data["text/html"].count("✓ Right.") == quiz.source.count("Question(")
 
@@ -122,7 +124,9 @@ def test_code_cells_are_short_and_parse(path):
 
 @lessons
 def test_executed_in_order_without_errors(path):
-    assert [cell.execution_count for cell in cells(path, kind="code")] == list(range(1, len(cells(path, kind="code")) + 1))
+    assert [cell.execution_count for cell in cells(path, kind="code")] == list(
+        range(1, len(cells(path, kind="code")) + 1)
+    )
     assert not [output for _, output in outputs(path) if output.output_type == "error"]
     assert not [output for _, output in outputs(path) if output.get("name") == "stderr"]
 

@@ -51,7 +51,7 @@ def draw(folder: Path, n: int, classes: int = 2) -> Path:
     return folder
 
 
-GLYPHS = ("glyphworld", "--puzzles", "key", "pair", "--attention", "none", "se", "far-sighted", "--seeds", 2)
+GLYPHS = ("glyphworld", "--puzzles", "key", "lookup", "--attention", "none", "se", "far-sighted", "--seeds", 2)
 
 
 def without_seconds(rows: list[dict]) -> list[tuple]:
@@ -69,7 +69,7 @@ def test_glyphworld_writes_a_row_a_run(tmp_path, command):
     rows, header = command(tmp_path / "new" / "glyphs.csv", *GLYPHS)
     assert [(row["data"], row["seed"], row["arm"]) for row in rows] == [
         (puzzle, seed, arm)
-        for puzzle in ("key", "pair")
+        for puzzle in ("key", "lookup")
         for seed in ("0", "1")
         for arm in ("none", "se", "far-sighted")
     ]
@@ -173,7 +173,7 @@ def test_the_header_repeats_the_command_without_where_your_files_are(tmp_path, c
 
 @pytest.mark.xfail(strict=True, reason="train.write_header: --out=/absolute/path is one word and no absolute path")
 def test_the_header_hides_paths_after_an_equals_sign(tmp_path, monkeypatch):
-    arguments = [*map(str, GLYPHS[:3]), "--seeds=1", f"--out={tmp_path / 'glyphs.csv'}"]
+    arguments = [*map(str, GLYPHS[:3]), "--seeds=1", "--threads=1", f"--out={tmp_path / 'glyphs.csv'}"]
     monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
     train.main(arguments)
     assert str(tmp_path) not in (tmp_path / "glyphs.json").read_text()
@@ -182,9 +182,9 @@ def test_the_header_hides_paths_after_an_equals_sign(tmp_path, monkeypatch):
 @pytest.mark.xfail(strict=True, reason="train.write_header reads sys.argv, not the arguments that main was given")
 def test_the_header_holds_the_arguments_that_main_was_given(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["pytest", "--something-else"])
-    train.main([*map(str, GLYPHS[:3]), "--seeds", "1", "--out", str(tmp_path / "glyphs.csv")])
+    train.main([*map(str, GLYPHS[:3]), "--threads", "1", "--seeds", "1", "--out", str(tmp_path / "glyphs.csv")])
     command = json.loads((tmp_path / "glyphs.json").read_text())["command"]
-    assert command == "python -m attn_lessons.train glyphworld --puzzles key --seeds 1 --out glyphs.csv"
+    assert command == "python -m attn_lessons.train glyphworld --puzzles key --threads 1 --seeds 1 --out glyphs.csv"
 
 
 @pytest.mark.xfail(strict=True, reason="train.main writes the header before it knows that it can build the arms")

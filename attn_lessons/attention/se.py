@@ -74,6 +74,6 @@ def start_in_pairs_(weight: torch.Tensor) -> None:
     weight[paired:] = weight[paired:].abs()
 
 
-def SEAttention(channel: int = 512, reduction: int = 16) -> SqueezeExcitation:  # noqa: N802
+def SEAttention(channel: int = 512, reduction: int = 16) -> SqueezeExcitation:
     """`SqueezeExcitation` under the name and argument that popular tutorials use."""
     return SqueezeExcitation(channel, reduction)

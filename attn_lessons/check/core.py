@@ -51,10 +51,10 @@ def exercise(success: str) -> Callable:
                 torch.manual_seed(0)
                 try:
                     if not callable(attempt):
-                        raise WrongIdea(f"this is {_kind(attempt)}; hand over the function or class itself, not called.")
+                        raise WrongIdea(f"this is {_kind(attempt)}; hand over the function or class itself.")
                     probes(attempt)
                 except NotAttempted:
-                    return Verdict(NOT_YET, "write yours in the cell above and run both; the lesson goes on without it.")
+                    return Verdict(NOT_YET, "write yours above and run both cells; the lesson goes on without it.")
                 except WrongIdea as idea:
                     return Verdict(WRONG, str(idea))
             return Verdict(PASSED, success)

@@ -58,21 +58,32 @@ def _check_weights(attempt: Callable, values: torch.Tensor, scores: torch.Tensor
     # Values that form the unit matrix give the weights themselves: one channel per item.
     n = len(scores)
     weights = call(attempt, torch.eye(n), scores)
-    expect(not same(weights, torch.full((n,), 1 / n)), "your result does not depend on the scores: it is the plain mean.")
+    expect(
+        not same(weights, torch.full((n,), 1 / n)), "your result does not depend on the scores: it is the plain mean."
+    )
     hard = torch.nn.functional.one_hot(scores.argmax(), n).float()
     named_mistake(
         weights,
         [
             (scores, "you used the scores themselves as weights: they can be negative, and they do not add up to 1."),
             (scores.sigmoid(), "your weights are sigmoid gates: each lies in (0, 1), but they do not add up to 1."),
-            (scores.exp(), "you took exp of the scores, but did not divide by the sum: the weights do not add up to 1."),
+            (
+                scores.exp(),
+                "you took exp of the scores, but did not divide by the sum: the weights must add up to 1.",
+            ),
             (
                 scores / scores.sum(),
                 "you divided the scores by their sum: they add up to 1, but some are negative, and a sum near 0 "
                 "explodes. Make them positive first.",
             ),
-            (hard, "your selection is hard: all the weight is on the best item. Soft selection leaves some for others."),
-            (scores.softmax(0) / n, "you divided by the number of items as well: the softmax weights already add up to 1."),
+            (
+                hard,
+                "your selection is hard: all the weight is on the best item. Soft selection leaves some for others.",
+            ),
+            (
+                scores.softmax(0) / n,
+                "you divided by the number of items as well: the softmax weights already add up to 1.",
+            ),
             ((-scores).softmax(0), "the sign is turned round: the highest score gets the smallest weight."),
         ],
     )
@@ -107,12 +118,21 @@ def check_apply_gates(attempt: Callable) -> None:
             [
                 (x * c4, "only the channel gates are applied: the place gates are missing."),
                 (x * p4, "only the place gates are applied: the channel gates are missing."),
-                (x * (c4 + p4), "you added where the two gates meet: a closed channel must stay closed at an open place."),
+                (
+                    x * (c4 + p4),
+                    "you added where two gates meet: a closed channel stays closed at an open place.",
+                ),
                 (x + c4 + p4, "you added the gates to x: a gate multiplies."),
-                (x + gated(x, channel, place), "you added x itself once more: with all gates at 0 nothing may come through."),
+                (
+                    x + gated(x, channel, place),
+                    "you added x once more: with all gates at 0 nothing may come through.",
+                ),
                 (x * (c4 * p4).sigmoid(), "these are gates already, between 0 and 1: no sigmoid is needed."),
                 (x * c4.sigmoid() * p4.sigmoid(), "these are gates already, between 0 and 1: no sigmoid is needed."),
-                (x * (c4 * p4).flatten(1).softmax(1).view_as(c4 * p4), "gates are not normalised: leave out the softmax."),
+                (
+                    x * (c4 * p4).flatten(1).softmax(1).view_as(c4 * p4),
+                    "gates are not normalised: leave out the softmax.",
+                ),
             ],
         )
         mean_channel, mean_place = channel.mean(0)[None, :, None, None], place.mean(0)[None, None]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from .core import call, exercise, expect, guarded, named_mistake, same, shape_of
+from .core import WrongIdea, call, exercise, expect, guarded, named_mistake, same, shape_of
 
 
 @exercise("one number per channel and picture: the mean over all places.")
@@ -21,7 +21,7 @@ def check_squeeze(attempt: Callable) -> None:
         named_mistake(
             result,
             [
-                (x.sum((2, 3)), "you added up without dividing: a picture twice as large would count four times as much."),
+                (x.sum((2, 3)), "you added up without dividing: a larger picture would get larger numbers."),
                 (x.amax((2, 3)), "you took the largest value; the squeeze of SE is the mean."),
                 (x.amin((2, 3)), "you took the smallest value; the squeeze of SE is the mean."),
                 (x.flatten(2).median(2).values, "you took the median; the squeeze of SE is the mean."),
@@ -30,7 +30,7 @@ def check_squeeze(attempt: Callable) -> None:
                 (x.relu().mean((2, 3)), "you cut off the negative values first: leave the values as they are."),
                 (x[:, :, 0, 0], "you took the value at one corner: every place should count."),
                 (x[:, :, h // 2, w // 2], "you took the value at the centre: every place should count."),
-                (x.mean((2, 3)).sigmoid(), "the sigmoid comes later, after the two linear layers: here, only the mean."),
+                (x.mean((2, 3)).sigmoid(), "the sigmoid comes later, after the two linear layers: only the mean."),
                 (x.mean((2, 3)).softmax(1), "channels do not compete here: leave out the softmax."),
                 (x.reshape(b, h * w, c).mean(1), "reshape read the numbers in another order, so channels got mixed: "
                  "average over the dimensions H and W themselves."),
@@ -64,8 +64,8 @@ def _check_squeezed_shape(result: torch.Tensor, b: int, c: int, h: int, w: int) 
         (): "you averaged over everything: pictures and channels must stay apart.",
     }
     if shape != (b, c):
-        raise_with = f"for x of shape {shape_of(b, c, h, w)} your result has shape {shape_of(*shape)}: "
-        expect(False, raise_with + ideas.get(shape, f"one number per channel and picture, {shape_of(b, c)}, is wanted."))
+        idea = ideas.get(shape, f"one number per channel and picture, {shape_of(b, c)}, is wanted.")
+        raise WrongIdea(f"for x of shape {shape_of(b, c, h, w)} your result has shape {shape_of(*shape)}: {idea}")
 
 
 @exercise("squeeze, excite, scale: your module is Squeeze-and-Excitation, weight for weight.")
@@ -118,7 +118,7 @@ def _build(attempt: Callable, channels: int, reduction: int) -> nn.Module:
 
 
 def _check_kept_shape(result: torch.Tensor, x: torch.Tensor) -> None:
-    b, c, h, w = x.shape
+    b, c = x.shape[:2]
     if result.shape[:2] == (b, c) and result.numel() == b * c:
         expect(x.numel() == b * c, "you return the gates themselves: multiply x by them (scale is the third step).")
     expect(
@@ -177,7 +177,7 @@ def _check_formula(result: torch.Tensor, x: torch.Tensor, w1: torch.Tensor, w2: 
             (x * early.relu(), "ReLU and sigmoid have changed places: ReLU goes between the layers, the sigmoid last."),
             (x * _gate(peak, w1, w2), "your squeeze takes the largest value; SE takes the mean."),
             (x * _gate(x.sum((2, 3)), w1, w2), "your squeeze adds up without dividing by H·W: take the mean."),
-            (x + x * gate, "you added x once more (a residual): SE scales x, so that a gate near 0 silences a channel."),
+            (x + x * gate, "you added x once more (a residual): SE scales x, so a gate near 0 silences a channel."),
             (x + gate, "you added the gate to x: scaling multiplies."),
             (gate.expand_as(x), "you return the gates themselves: multiply x by them (scale is the third step)."),
             (x * logits.softmax(1), "your gates come from a softmax, so channels compete for a sum of 1; SE's sigmoid "
@@ -186,8 +186,8 @@ def _check_formula(result: torch.Tensor, x: torch.Tensor, w1: torch.Tensor, w2: 
             (x * logits.relu(), "your gates come from a ReLU and have no upper end: a sigmoid keeps them in (0, 1)."),
             (x * nn.functional.hardsigmoid(logits), "that is the hard sigmoid of MobileNetV3; the paper's SE has the "
              "smooth one."),
-            (x * _gate(mean.mean(0, keepdim=True), w1, w2), "you averaged over the batch: each picture computes its own "
-             "gates."),
+            (x * _gate(mean.mean(0, keepdim=True), w1, w2), "you averaged over the batch: each picture has gates of "
+             "its own."),
             (x * gate * gate, "the gate is applied twice."),
             (x * (1 - gate), "open and closed are turned round: multiply by the gate, not by 1 − gate."),
             (x.mean((2, 3), keepdim=True) * gate, "you scaled the squeezed numbers: the gates weight x itself."),
@@ -196,9 +196,8 @@ def _check_formula(result: torch.Tensor, x: torch.Tensor, w1: torch.Tensor, w2: 
 
 
 def _check_gate(module: nn.Module, x: torch.Tensor, result: torch.Tensor) -> None:
-    b, c, h, w = x.shape
     gate = result / x
-    if h * w > 1:
+    if x[0, 0].numel() > 1:
         expect(
             torch.allclose(gate, gate.mean((2, 3), keepdim=True).expand_as(gate), atol=1e-4),
             "within one channel your gate differs from place to place: squeeze over both H and W, so that a channel "
@@ -228,7 +227,9 @@ def _check_gradient(module: nn.Module, x: torch.Tensor) -> None:
     expect(result.requires_grad, "no gradient gets through your module: did you use no_grad, detach or .data?")
     result.square().sum().backward()
     reached = all(p.grad is not None and p.grad.abs().sum() > 0 for p in module.parameters())
-    expect(reached, "no gradient reaches your two layers, so the gates never learn: did you detach the squeezed numbers?")
+    expect(
+        reached, "no gradient reaches your two layers, so the gates never learn: did you detach the squeezed numbers?"
+    )
 
 
 def _check_hidden_width(attempt: Callable) -> None:
