@@ -38,10 +38,18 @@ def main(arguments: list[str] | None = None) -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if options.kind == "glyphworld":
         cases, recipe = list(glyphworld_cases(options)), GLYPHWORLD_RECIPE
+        arms = {arm: partial(glyph_net, arm, options.reduction, device) for arm in options.attention}
     else:
-        cases, recipe = list(photograph_cases(options)), photograph_recipe(options.epochs)
-    write_header(options, recipe, device)
-    record(options.out, cases, {arm: build(arm, options, device) for arm in options.attention}, recipe)
+        train, test = image_folder(options.train, 32), image_folder(options.test, 32)
+        if train.classes != test.classes:
+            raise ValueError(f"--train and --test must hold the same classes: {train.classes} and {test.classes}.")
+        cases, recipe = list(photograph_cases(train, test, options)), photograph_recipe(options.epochs)
+        sizes = len(train.classes), options.reduction
+        arms = {arm: partial(small_cnn, arm, *sizes, device) for arm in options.attention}
+    for build in arms.values():
+        build()  # a misspelt mechanism is found now, before anything is written
+    write_header(sys.argv[1:] if arguments is None else arguments, options, recipe, device)
+    record(options.out, cases, arms, recipe)
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -74,8 +82,7 @@ def glyphworld_pair(puzzle: str, seed: int) -> tuple[ImageSet, ImageSet]:
     return glyphworld(puzzle, GLYPHWORLD_TRAIN, seed), glyphworld(puzzle, GLYPHWORLD_TEST, TEST_SEED)
 
 
-def photograph_cases(options: argparse.Namespace) -> Iterator[Case]:
-    train, test = image_folder(options.train, 32), image_folder(options.test, 32)
+def photograph_cases(train: ImageSet, test: ImageSet, options: argparse.Namespace) -> Iterator[Case]:
     for seed in range(options.seeds):
         chosen = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))[: options.pictures]
         yield options.name, seed, lambda chosen=chosen: (train[chosen], test)
@@ -90,13 +97,19 @@ def shift_and_mirror(images: torch.Tensor, generator: torch.Generator) -> torch.
     return random_flip(random_crop(images, 4, generator), generator)
 
 
-def build(arm: str, options: argparse.Namespace, device: torch.device) -> Callable[[], nn.Module]:
-    choice = {} if arm in ("none", "far-sighted") else {"reduction": options.reduction}
-    if options.kind == "photographs":
-        return lambda: SmallCNN(attention=arm, **choice).to(device)
+def glyph_net(arm: str, reduction: int, device: torch.device) -> nn.Module:
+    """The network of one arm: "far-sighted", the control without attention, or a mechanism."""
     if arm == "far-sighted":
-        return lambda: GlyphNet(far_sighted=True).to(device)
-    return lambda: GlyphNet(attention=arm, **choice).to(device)
+        return GlyphNet(far_sighted=True).to(device)
+    return GlyphNet(attention=arm, **options_of(arm, reduction)).to(device)
+
+
+def small_cnn(arm: str, num_classes: int, reduction: int, device: torch.device) -> nn.Module:
+    return SmallCNN(num_classes, attention=arm, **options_of(arm, reduction)).to(device)
+
+
+def options_of(arm: str, reduction: int) -> dict[str, int]:
+    return {} if arm == "none" else {"reduction": reduction}
 
 
 def record(out: Path, cases: list[Case], arms: dict[str, Callable[[], nn.Module]], recipe: Recipe) -> None:
@@ -120,11 +133,12 @@ def record(out: Path, cases: list[Case], arms: dict[str, Callable[[], nn.Module]
                 bar.update()
 
 
-def write_header(options: argparse.Namespace, recipe: Recipe, device: torch.device) -> None:
+def write_header(arguments: list[str], options: argparse.Namespace, recipe: Recipe, device: torch.device) -> None:
     """``out`` with the ending .json: everything that somebody needs who wants the same rows."""
-    command = ["python", "-m", "attn_lessons.train", *sys.argv[1:]]
+    words = [word for argument in arguments for word in argument.split("=", 1)]
+    words = [Path(word).name if os.path.isabs(word) else word for word in words]  # folders of this machine say nothing
     header = {
-        "command": shlex.join(Path(word).name if os.path.isabs(word) else word for word in command),
+        "command": shlex.join(["python", "-m", "attn_lessons.train", *words]),
         "recipe": {name: getattr(value, "__name__", value) for name, value in vars(recipe).items()},
         "seeds": options.seeds,
         "date": datetime.date.today().isoformat(),
@@ -133,7 +147,7 @@ def write_header(options: argparse.Namespace, recipe: Recipe, device: torch.devi
         "versions": {"attn_lessons": __version__, "python": platform.python_version(), "torch": torch.__version__},
     }
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.with_suffix(".json").write_text(json.dumps(header, indent=2, ensure_ascii=False) + "\n")
+    options.out.with_suffix(".json").write_text(json.dumps(header, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

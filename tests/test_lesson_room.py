@@ -177,13 +177,11 @@ def test_explore_takes_a_widget(output, sliders):
     assert alt_of(output.shown[1]) == "3 turns in red"
 
 
-@pytest.mark.xfail(strict=True, reason="explore calls draw with the descriptions of the widgets, not with their names")
 def test_explore_takes_a_widget_with_a_description_of_its_own(output, sliders):
     explore(draw, turns=widgets.IntSlider(value=3, description="How often"), colour=["red"])
     assert alt_of(output.shown[1]) == "3 turns in red"
 
 
-@pytest.mark.xfail(strict=True, reason="explore leaves out what is fixed, and draw falls back to its default")
 def test_explore_hands_on_what_is_fixed(output, sliders):
     explore(draw, turns=(0, 5), colour=widgets.fixed("green"))
     assert alt_of(output.shown[1]) == "2 turns in green"

@@ -43,12 +43,10 @@ def test_macs_add_up_and_leave_no_gradients():
     assert all(p.grad is None for p in model.parameters())
 
 
-@pytest.mark.xfail(strict=True, reason="measure.macs runs the module in training mode, if that is its mode")
 def test_macs_of_one_picture_in_training_mode():
     assert macs(GlyphNet(), 1, 3, 64, 64) == macs(GlyphNet().eval(), 1, 3, 64, 64)
 
 
-@pytest.mark.xfail(strict=True, reason="measure.macs runs the module in training mode, if that is its mode")
 def test_macs_leave_a_network_as_it_was():
     model = SmallCNN()
     before = {name: value.clone() for name, value in model.state_dict().items()}

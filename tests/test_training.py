@@ -198,7 +198,6 @@ def test_step_divides_by_10_after_each_third():
     assert history.batches.learning_rate.tolist() == pytest.approx(history.epochs.learning_rate.repeat(2).tolist())
 
 
-@pytest.mark.xfail(strict=True, reason="Recipe.scheduler: StepLR(epochs // 3) divides a third time, and more often")
 @pytest.mark.parametrize("epochs", [4, 5, 7, 8, 10])
 def test_step_divides_twice_whatever_the_number_of_epochs(epochs):
     _, history = trained(Recipe(epochs=epochs, batch_size=32, learning_rate=0.1, schedule="step"))

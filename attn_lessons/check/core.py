@@ -13,6 +13,11 @@ import torch
 
 PASSED, NOT_YET, WRONG = "passed", "not attempted yet", "not yet"
 MARKS = {PASSED: "✓", NOT_YET: "○", WRONG: "✗"}
+HINTS = {  # what torch says → what it means for whoever writes such a module
+    "must match the size": "Broadcasting lines shapes up from the right: give the smaller tensor an axis of size 1 "
+    "wherever it has none, as (B, C) → (B, C, 1, 1).",
+    "mat1 and mat2": "A linear layer acts on the last axis: is it the one you mean, and is the rest squeezed away?",
+}
 YOUR_TURN = "your turn"  # an exercise's empty cell raises NotImplementedError("your turn")
 
 
@@ -107,10 +112,10 @@ def guarded(attempt: Callable, *arguments, given: str, **options):
         raise WrongIdea(_stopped(error, given)) from None
 
 
-def named_mistake(result: torch.Tensor, mistakes: Iterable[tuple[torch.Tensor, str]]) -> None:
-    """Say which of the known mistakes gives exactly this result, if one does."""
+def named_mistake(result: torch.Tensor, right: torch.Tensor, mistakes: Iterable[tuple[torch.Tensor, str]]) -> None:
+    """Say which of the known mistakes gives exactly this result, if it is not `right` and one does."""
     for mistaken, idea in mistakes:
-        if same(result, mistaken):
+        if same(result, mistaken) and not same(result, right):
             raise WrongIdea(idea)
 
 
@@ -131,4 +136,5 @@ def _stopped(error: Exception, given: str) -> str:
     where = ""
     if frames and (line := linecache.getline(frames[-1].filename, frames[-1].lineno).strip()):
         where = f" at `{line}`"
-    return f"your code stopped{where} when given {given}: {type(error).__name__}: {message}."
+    hint = next((f" {hint}" for words, hint in HINTS.items() if words in message), "")
+    return f"your code stopped{where} when given {given}: {type(error).__name__}: {message}.{hint}"

@@ -21,17 +21,31 @@ def check_weighted_average(attempt: Callable) -> None:
         values, scores = torch.randn(n, channels), torch.randn(n)
         result = call(attempt, values, scores)
         _check_shape(result, n, channels)
-        _check_weights(attempt, values, scores)
+        expect(
+            result.isfinite().all(),
+            "your result is not finite: is something divided by 0? Subtract the *largest* score, not a fixed number.",
+        )
+        expect(
+            same(call(attempt, 2 * values, scores), 2 * result),
+            "twice the values should give twice the average: weight them as they are, without softmax or rounding.",
+        )
+        _check_weights(attempt, scores)
         expect(
             same(result, soft_average(values, scores)),
             "your weights are positive and add up to 1, but do not come from the scores as exp(score) / sum of exp: "
             "what happens to the ratio of two weights when their scores differ by 1?",
         )
     values, scores = torch.randn(3, 2), torch.tensor([1000.0, 999.0, 0.0])
+    result = call(attempt, values, scores)
     expect(
-        same(call(attempt, values, scores), soft_average(values, scores)),
+        result.isfinite().all(),
         "with scores as large as 1000 your result is not finite: exp(1000) overflows. Subtracting the largest score "
         "from all of them changes no weight.",
+    )
+    expect(
+        same(result, soft_average(values, scores)),
+        "scores 1000, 999 and 0 should give the weights 0.731, 0.269 and 0; yours differ: did you cut scores off? "
+        "Subtract the largest instead.",
     )
     scores = torch.randn(4, requires_grad=True)
     result = call(attempt, torch.randn(4, 3), scores)
@@ -54,7 +68,7 @@ def _check_shape(result: torch.Tensor, n: int, channels: int) -> None:
     )
 
 
-def _check_weights(attempt: Callable, values: torch.Tensor, scores: torch.Tensor) -> None:
+def _check_weights(attempt: Callable, scores: torch.Tensor) -> None:
     # Values that form the unit matrix give the weights themselves: one channel per item.
     n = len(scores)
     weights = call(attempt, torch.eye(n), scores)
@@ -64,6 +78,7 @@ def _check_weights(attempt: Callable, values: torch.Tensor, scores: torch.Tensor
     hard = torch.nn.functional.one_hot(scores.argmax(), n).float()
     named_mistake(
         weights,
+        scores.softmax(0),
         [
             (scores, "you used the scores themselves as weights: they can be negative, and they do not add up to 1."),
             (scores.sigmoid(), "your weights are sigmoid gates: each lies in (0, 1), but they do not add up to 1."),
@@ -86,6 +101,12 @@ def _check_weights(attempt: Callable, values: torch.Tensor, scores: torch.Tensor
             ),
             ((-scores).softmax(0), "the sign is turned round: the highest score gets the smallest weight."),
         ],
+    )
+    share = weights / scores.softmax(0)
+    expect(
+        same(weights.sum(), torch.tensor(1.0)) or not same(share, share.mean().expand(n)),
+        f"your weights are in the right proportion, but add up to {weights.sum().item():.3g}: divide by the sum of the "
+        "very numbers that you divide.",
     )
     expect((weights > -1e-6).all(), "some of your weights are negative: a weight says how much of an item to take.")
     expect(
@@ -113,8 +134,10 @@ def check_apply_gates(attempt: Callable) -> None:
             "how loud a number is, never how many there are.",
         )
         c4, p4 = channel[:, :, None, None], place[:, None]
+        right = gated(x, channel, place)
         named_mistake(
             result,
+            right,
             [
                 (x * c4, "only the channel gates are applied: the place gates are missing."),
                 (x * p4, "only the place gates are applied: the channel gates are missing."),
@@ -123,6 +146,8 @@ def check_apply_gates(attempt: Callable) -> None:
                     "you added where two gates meet: a closed channel stays closed at an open place.",
                 ),
                 (x + c4 + p4, "you added the gates to x: a gate multiplies."),
+                (x * torch.maximum(c4, p4), "the larger of the two gates won: multiply by both."),
+                (x * torch.minimum(c4, p4), "the smaller of the two gates won: multiply by both."),
                 (
                     x + gated(x, channel, place),
                     "you added x once more: with all gates at 0 nothing may come through.",
@@ -139,11 +164,13 @@ def check_apply_gates(attempt: Callable) -> None:
         if b > 1:
             named_mistake(
                 result,
+                right,
                 [(x * mean_channel * mean_place, "you averaged the gates over the batch: every picture has its own.")],
             )
         if b == c == h == w:  # where all sizes agree, a wrong unsqueeze runs, and weights the wrong thing
             named_mistake(
                 result,
+                right,
                 [
                     (x * channel * place, "where all sizes are equal your gates land on the wrong axes: channel must "
                      "become (B, C, 1, 1) and place (B, 1, H, W) before you multiply."),
@@ -152,7 +179,7 @@ def check_apply_gates(attempt: Callable) -> None:
             )  # fmt: skip
         _check_one_closed(attempt, x)
         expect(
-            same(result, gated(x, channel, place)),
+            same(result, right),
             "each gate lands where it should, but the numbers differ: multiply x by both gates, and nothing else.",
         )
 

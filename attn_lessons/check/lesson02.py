@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from ..attention.se import start_in_pairs_
 from .core import WrongIdea, call, exercise, expect, guarded, named_mistake, same, shape_of
 
 
@@ -18,8 +19,10 @@ def check_squeeze(attempt: Callable) -> None:
         x = torch.randn(b, c, h, w)
         result = call(attempt, x)
         _check_squeezed_shape(result, b, c, h, w)
+        right = x.mean((2, 3))
         named_mistake(
             result,
+            right,
             [
                 (x.sum((2, 3)), "you added up without dividing: a larger picture would get larger numbers."),
                 (x.amax((2, 3)), "you took the largest value; the squeeze of SE is the mean."),
@@ -38,13 +41,15 @@ def check_squeeze(attempt: Callable) -> None:
         )  # fmt: skip
         if b == c == h == w:  # where all sizes are equal, the wrong pair of dimensions gives the right shape
             for pair in ((0, 1), (0, 2), (0, 3), (1, 2), (1, 3)):
-                named_mistake(result, [(x.mean(pair), f"you averaged over dimensions {pair}: H and W are others.")])
+                named_mistake(
+                    result, right, [(x.mean(pair), f"you averaged over dimensions {pair}: H and W are others.")]
+                )
         shuffled = x.flatten(2)[:, :, torch.randperm(h * w)].view_as(x)
         expect(
             same(call(attempt, shuffled), result),
             "your numbers change when the pixels are shuffled: did every place count, and count the same?",
         )
-        expect(same(result, x.mean((2, 3))), "not every value counts as 1 / (H·W): the squeeze is the plain mean.")
+        expect(same(result, right), "not every value counts as 1 / (H·W): the squeeze is the plain mean.")
     x = torch.randn(1, 2, 3, 3, requires_grad=True)
     expect(
         call(attempt, x).requires_grad,
@@ -63,6 +68,8 @@ def _check_squeezed_shape(result: torch.Tensor, b: int, c: int, h: int, w: int) 
         (b, h, w): "you averaged over the channels and kept the places: SE does the reverse.",
         (): "you averaged over everything: pictures and channels must stay apart.",
     }
+    if b == 1:
+        ideas[c,] = "the axis of the single picture is gone: squeeze() takes every axis of size 1."
     if shape != (b, c):
         idea = ideas.get(shape, f"one number per channel and picture, {shape_of(b, c)}, is wanted.")
         raise WrongIdea(f"for x of shape {shape_of(b, c, h, w)} your result has shape {shape_of(*shape)}: {idea}")
@@ -75,7 +82,7 @@ def check_se(attempt: Callable) -> None:
         not isinstance(attempt, nn.Module),
         "this is a module already built; hand over the class itself, without (…).",
     )
-    for channels, reduction, b, h, w in ((32, 4, 3, 5, 7), (24, 8, 2, 6, 6), (16, 2, 2, 1, 3)):
+    for channels, reduction, b, h, w in ((32, 4, 3, 5, 7), (24, 8, 2, 6, 6), (20, 8, 2, 1, 3)):
         module = _build(attempt, channels, reduction)
         x = torch.rand(b, channels, h, w) + 0.5  # positive, so that gate = result / x is safe
         result = call(module, x)
@@ -84,6 +91,7 @@ def check_se(attempt: Callable) -> None:
         # Weights far from 0, so that no gate can hide near 0.5, and each idea below leaves a trace.
         with torch.no_grad():
             first.copy_(torch.randn_like(first))
+            start_in_pairs_(first)  # or, with few hidden units, they could all be dead by chance
             second.copy_(torch.randn_like(second))
         w1, w2 = first.detach().reshape(-1, channels), second.detach().reshape(channels, -1)
         result = call(module, x)
@@ -95,6 +103,7 @@ def check_se(attempt: Callable) -> None:
             "σ(W₂ ReLU(W₁ mean)): go through it step by step.",
         )
         _check_gradient(module, x)
+        _check_single_picture(module, x[:1])
     _check_hidden_width(attempt)
 
 
@@ -120,7 +129,7 @@ def _build(attempt: Callable, channels: int, reduction: int) -> nn.Module:
 def _check_kept_shape(result: torch.Tensor, x: torch.Tensor) -> None:
     b, c = x.shape[:2]
     if result.shape[:2] == (b, c) and result.numel() == b * c:
-        expect(x.numel() == b * c, "you return the gates themselves: multiply x by them (scale is the third step).")
+        expect(x.numel() == b * c, "you return one number per channel: multiply x itself by the gates.")
     expect(
         result.shape == x.shape,
         f"for x of shape {shape_of(*x.shape)} your result has shape {shape_of(*result.shape)}: SE weights channels, "
@@ -140,7 +149,7 @@ def _two_layers(module: nn.Module, channels: int, reduction: int) -> tuple[nn.Pa
     others = [p for p in module.parameters() if p.dim() <= 1]
     expect(
         len(weights) == 2,
-        f"your module has {len(weights)} weight matrices, of shapes {sizes}; SE has two: C → C // r, and back.",
+        f"SE has two weight matrices, C → C // r and back; yours has {len(weights)}, all its parameters are {sizes}.",
     )
     narrow = {p.numel() for p in weights} == {channels * hidden}
     expect(
@@ -164,13 +173,17 @@ def _two_layers(module: nn.Module, channels: int, reduction: int) -> tuple[nn.Pa
 def _check_formula(result: torch.Tensor, x: torch.Tensor, w1: torch.Tensor, w2: torch.Tensor) -> None:
     mean, peak = x.mean((2, 3)), x.amax((2, 3))
     gate = _gate(mean, w1, w2)
+    relu6 = ((mean @ w1.T).clamp(0, 6) @ w2.T).sigmoid()[:, :, None, None]
     linear = ((mean @ w1.T) @ w2.T).sigmoid()[:, :, None, None]
     logits = ((mean @ w1.T).relu() @ w2.T)[:, :, None, None]
     early = ((mean @ w1.T).sigmoid() @ w2.T)[:, :, None, None]
     named_mistake(
         result,
+        x * gate,
         [
             (x * logits, "there is no sigmoid at the end: your gates can be negative or larger than 1."),
+            (x * relu6, "that is ReLU6, which stops at 6; the paper's SE has ReLU."),
+            (x * gate[:1], "every picture got the gates of the first one: each has gates of its own."),
             (x * linear, "there is no ReLU between the two layers: two linear layers in a row are a single one."),
             (x * early, "the sigmoid stands between the two layers: ReLU goes there, and the sigmoid to the end."),
             (x * early.sigmoid(), "a sigmoid stands between the two layers: ReLU goes there."),
@@ -229,6 +242,18 @@ def _check_gradient(module: nn.Module, x: torch.Tensor) -> None:
     reached = all(p.grad is not None and p.grad.abs().sum() > 0 for p in module.parameters())
     expect(
         reached, "no gradient reaches your two layers, so the gates never learn: did you detach the squeezed numbers?"
+    )
+
+
+def _check_single_picture(module: nn.Module, x: torch.Tensor) -> None:
+    try:
+        kept = module(x).shape == x.shape
+    except Exception:
+        kept = False
+    expect(
+        kept,
+        "with a batch of one picture your module fails: squeeze() takes every axis of size 1, the batch axis too; "
+        "flatten(1) or mean((2, 3)) keep it.",
     )
 
 

@@ -24,11 +24,11 @@ def explore(draw: Callable[..., tuple[Figure, str]], **controls) -> None:
     """
     # interactive() turns (low, high, step) into sliders and reads the defaults of `draw`. Its own output area is left
     # out: the picture goes into the cell's output, which a saved notebook keeps.
-    *sliders, _ = widgets.interactive(draw, {"manual": True}, **controls).children
-    sliders = [slider for slider in sliders if hasattr(slider, "value") and not isinstance(slider, widgets.Button)]
+    named = {widget._kwarg: widget for widget in widgets.interactive(draw, {"manual": True}, **controls).kwargs_widgets}
+    sliders = [widget for widget in named.values() if isinstance(widget, widgets.DOMWidget)]  # fixed(…) has no picture
 
     def picture() -> tuple[dict, dict]:
-        return png(*draw(**{slider.description: slider.value for slider in sliders}))
+        return png(*draw(**{name: widget.value for name, widget in named.items()}))
 
     box = widgets.VBox(sliders)
     display(

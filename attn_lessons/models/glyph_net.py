@@ -24,15 +24,15 @@ class GlyphNet(nn.Module):
         What stands in the two slots, after the second and the third convolution: a name or a class that
         `attn_lessons.attention.build_attention` takes.
     far_sighted : bool, default False
-        Add three more convolutions that let every cell see the whole picture: the control of lesson 01.
+        Add three more convolutions, after which a cell sees 63×63 pixels: the control of lesson 01.
     **options
         Handed on to the mechanism.
 
     Notes
     -----
     Pictures of 64×64 pixels become 16×16 cells; a cell sees 7×7 pixels. Without attention, the answer is a sum of local
-    votes, and no sum of local votes can solve a GlyphWorld puzzle. The slots are filled last, so that one seed gives
-    one and the same backbone, whatever stands in the slots.
+    votes, which settles at the ceiling of a GlyphWorld puzzle (`attn_lessons.datasets.CEILINGS`). The slots are filled
+    last, so that one seed gives one and the same backbone, whatever stands in the slots.
     """
 
     def __init__(

@@ -142,6 +142,6 @@ def recorded(name: str) -> tuple[pd.DataFrame, dict]:
     folders = [Path(__file__).parents[2] / "results", Path(sys.prefix) / "share" / "attn_lessons" / "results"]
     for folder in folders:  # a checkout of the course, or an installed package
         if (path := folder / f"{name}.csv").exists():
-            return pd.read_csv(path), json.loads(path.with_suffix(".json").read_text())
+            return pd.read_csv(path), json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     known = sorted(path.stem for folder in folders for path in folder.glob("*.csv"))
     raise FileNotFoundError(f"there is no recording {name!r}; there are: {', '.join(known) or 'none'}.")

@@ -6,6 +6,7 @@ Introduced in lesson 01; lesson 09 takes it apart.
 from __future__ import annotations
 
 import csv
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -17,10 +18,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
-from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau, StepLR
+from torch.optim.lr_scheduler import LambdaLR, MultiStepLR, ReduceLROnPlateau
 from tqdm import tqdm
 
 from ..datasets import ImageSet, normalise
+from ..measure import evaluation_mode
 
 OPTIMIZERS = {
     "adam": Adam,
@@ -46,7 +48,8 @@ class Recipe:
     weight_decay : float, default 1e-2
     schedule : {"cosine", "step", "plateau"}, default "cosine"
         "cosine" rises for the first quarter of the batches and falls to zero over the rest; "step" divides by 10 after
-        each third of the epochs; "plateau" divides by 10 when the training loss has not fallen for two epochs.
+        one and after two thirds of the epochs; "plateau" divides by 10 after the third epoch in which the training loss
+        has not fallen.
     augment : callable, optional
         Called as ``augment(images, generator)`` with the uint8 images of each training batch, on their device.
     """
@@ -67,10 +70,11 @@ class Recipe:
             if getattr(self, argument) < 1:
                 raise ValueError(f"{argument}={getattr(self, argument)} must be at least 1.")
 
-    def scheduler(self, optimizer: Optimizer, batches: int) -> LambdaLR | StepLR | ReduceLROnPlateau:
+    def scheduler(self, optimizer: Optimizer, batches: int) -> LambdaLR | MultiStepLR | ReduceLROnPlateau:
         """`batches` is the number of training steps of the whole run."""
         if self.schedule == "step":
-            return StepLR(optimizer, max(1, self.epochs // 3), 0.1)
+            thirds = [math.ceil(self.epochs / 3), math.ceil(2 * self.epochs / 3)]
+            return MultiStepLR(optimizer, thirds, 0.1)
         if self.schedule == "plateau":
             return ReduceLROnPlateau(optimizer, factor=0.1, patience=2)
         rise = torch.linspace(0, 1, batches // 4 + 2)[1:-1]
@@ -189,12 +193,9 @@ def prepare(images: torch.Tensor) -> torch.Tensor:
 @torch.no_grad()
 def predict(model: nn.Module, pictures: ImageSet, batch_size: int = 500) -> torch.Tensor:
     """Scores of every picture, (n, K), in evaluation mode; the model is left in the mode it was in."""
-    training = model.training
-    model.eval()
     device = next(model.parameters()).device
-    scores = [model(prepare(images.to(device))) for images in pictures.images.split(batch_size)]
-    model.train(training)
-    return torch.cat(scores)
+    with evaluation_mode(model):
+        return torch.cat([model(prepare(images.to(device))) for images in pictures.images.split(batch_size)])
 
 
 def evaluate(model: nn.Module, pictures: ImageSet) -> dict[str, float]:
