@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import csv
 import datetime
+import inspect
 import json
 import os
 import platform
@@ -22,9 +23,11 @@ import torch
 from torch import nn
 
 from . import __version__
+from .attention import MECHANISMS, watch
 from .datasets import PUZZLES, ImageSet, glyphworld, image_folder, random_crop, random_flip
+from .insight import place_map, pointing_game
 from .models import GlyphNet, SmallCNN
-from .training import Recipe, progress_bar, train_once
+from .training import Recipe, prepare, progress_bar, train_once
 
 GLYPHWORLD_RECIPE = Recipe(epochs=10, batch_size=64, optimizer="adamw", learning_rate=8e-3, weight_decay=1e-2)
 GLYPHWORLD_TRAIN, GLYPHWORLD_TEST = 4000, 2000  # pictures
@@ -39,6 +42,7 @@ def main(arguments: list[str] | None = None) -> None:
     if options.kind == "glyphworld":
         cases, recipe = list(glyphworld_cases(options)), GLYPHWORLD_RECIPE
         arms = {arm: partial(glyph_net, arm, options.reduction, device) for arm in options.attention}
+        score = pointing
     else:
         train, test = image_folder(options.train, 32), image_folder(options.test, 32)
         if train.classes != test.classes:
@@ -46,10 +50,11 @@ def main(arguments: list[str] | None = None) -> None:
         cases, recipe = list(photograph_cases(train, test, options)), photograph_recipe(options.epochs)
         sizes = len(train.classes), options.reduction
         arms = {arm: partial(small_cnn, arm, *sizes, device) for arm in options.attention}
+        score = no_score
     for build in arms.values():
         build()  # a misspelt mechanism is found now, before anything is written
     write_header(sys.argv[1:] if arguments is None else arguments, options, recipe, device)
-    record(options.out, cases, arms, recipe)
+    record(options.out, cases, arms, recipe, score)
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -73,8 +78,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def glyphworld_cases(options: argparse.Namespace) -> Iterator[Case]:
-    for puzzle in options.puzzles:
-        for seed in range(options.seeds):
+    for seed in range(options.seeds):  # all puzzles of one seed first: a recording that was stopped is still balanced
+        for puzzle in options.puzzles:
             yield puzzle, seed, partial(glyphworld_pair, puzzle, seed)
 
 
@@ -109,11 +114,41 @@ def small_cnn(arm: str, num_classes: int, reduction: int, device: torch.device) 
 
 
 def options_of(arm: str, reduction: int) -> dict[str, int]:
-    return {} if arm == "none" else {"reduction": reduction}
+    return {"reduction": reduction} if "reduction" in inspect.signature(MECHANISMS[arm]).parameters else {}
 
 
-def record(out: Path, cases: list[Case], arms: dict[str, Callable[[], nn.Module]], recipe: Recipe) -> None:
-    """Train what `out` does not hold yet, and append a row for each run."""
+def no_score(model: nn.Module, test: ImageSet) -> dict[str, float]:
+    """Photographs have no masks to score against."""
+    return {}
+
+
+@torch.no_grad()
+def pointing(model: GlyphNet, test: ImageSet) -> dict[str, float]:
+    """How often the loudest vote for the answer, and the highest gate, lie on the glyph that counts."""
+    model.eval()
+    votes, maps = [], []
+    device = next(model.parameters()).device
+    for images in test.images.split(500):
+        with watch(model) as seen:
+            every = model.votes(prepare(images.to(device)))  # (500, K, h, w)
+        answer = every.mean((2, 3)).argmax(1)
+        votes.append(every[torch.arange(len(every)), answer].cpu())
+        maps.append(place_map(seen))
+    score = pointing_game(torch.cat(votes), test.masks["target"])
+    row = {"votes_on_target": score["score"], "chance": score["chance"], "gates_on_target": float("nan")}
+    if maps[0] is not None:
+        row["gates_on_target"] = pointing_game(torch.cat(maps).cpu(), test.masks["target"])["score"]
+    return row
+
+
+def record(
+    out: Path,
+    cases: list[Case],
+    arms: dict[str, Callable[[], nn.Module]],
+    recipe: Recipe,
+    score: Callable[[nn.Module, ImageSet], dict[str, float]],
+) -> None:
+    """Train what `out` does not hold yet, and append a row for each run; `score` adds columns of its own."""
     done = set()
     if out.exists():
         with open(out, newline="") as file:
@@ -124,7 +159,8 @@ def record(out: Path, cases: list[Case], arms: dict[str, Callable[[], nn.Module]
             bar.update(len(arms) - len(todo))
             train, test = pair() if todo else (None, None)
             for arm in todo:
-                _, result = train_once(arms[arm], train, test, recipe, seed)
+                model, result = train_once(arms[arm], train, test, recipe, seed)
+                result |= score(model, test)
                 row = {"data": data, "arm": arm, "seed": seed, **{k: round(v, 4) for k, v in result.items()}}
                 writer = csv.DictWriter(file, row)
                 if file.tell() == 0:

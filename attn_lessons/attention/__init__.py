@@ -10,11 +10,19 @@ from collections.abc import Callable
 from torch import nn
 
 from .base import Attention, watch
+from .cbam import CBAM, CBAMAttention, ChannelAttention, SpatialAttention
+from .coordinate import CAAttention, CoordinateAttention
+from .eca import ECAAttention, EfficientChannelAttention
 from .se import SEAttention, SqueezeExcitation
 
 MECHANISMS: dict[str, Callable[..., nn.Module]] = {
     "none": lambda channels: nn.Identity(),
     "se": SqueezeExcitation,
+    "cbam": CBAM,
+    "cbam_channel": ChannelAttention,
+    "cbam_spatial": SpatialAttention,
+    "eca": EfficientChannelAttention,
+    "ca": CoordinateAttention,
 }
 
 

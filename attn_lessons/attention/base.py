@@ -17,8 +17,8 @@ class Attention(nn.Module):
 
     Parameters
     ----------
-    channels : int
-        C, the number of channels of the feature maps it will see.
+    channels : int or None
+        C, the number of channels of the feature maps it will see; None for a mechanism that takes any number.
 
     Notes
     -----
@@ -26,19 +26,21 @@ class Attention(nn.Module):
     until somebody looks with `watch`.
     """
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int | None):
         super().__init__()
-        self.channels = whole_number("channels", channels, least=1)
+        self.channels = None if channels is None else whole_number("channels", channels, least=1)
         self._record: dict[str, torch.Tensor] | None = None
 
     def check(self, x: torch.Tensor) -> None:
-        """Refuse, in one sentence, anything but a floating-point (B, C, H, W) with this module's C."""
+        """Refuse, in one sentence, anything but a floating-point (B, C, H, W) with this module's C and no empty axis."""
         name = type(self).__name__
-        if x.dim() != 4 or x.shape[1] != self.channels:
+        if x.dim() != 4 or self.channels not in (None, x.shape[1]):
+            built = f", since it was built with channels={self.channels}" if self.channels else ""
             raise ValueError(
-                f"{name} takes x of shape (B, {self.channels}, H, W), since it was built with "
-                f"channels={self.channels}; this x has shape {tuple(x.shape)}."
+                f"{name} takes x of shape (B, {self.channels or 'C'}, H, W){built}; this x has shape {tuple(x.shape)}."
             )
+        if 0 in x.shape[1:]:
+            raise ValueError(f"{name} takes x with C, H and W of at least 1; this x has shape {tuple(x.shape)}.")
         if not x.is_floating_point():
             raise TypeError(f"{name} takes a floating-point x; this one is {x.dtype}: try x.float() / 255.")
 
@@ -90,4 +92,11 @@ def whole_number(argument: str, value: object, least: int, most: int | None = No
         raise TypeError(f"{argument}={value!r} is not {allowed}{why}.")
     if value < least or (most is not None and value > most):
         raise ValueError(f"{argument}={value} is not {allowed}{why}.")
+    return value
+
+
+def odd_number(argument: str, value: object) -> int:
+    """`value` as an odd int of at least 1, or one sentence; an even window has no middle."""
+    if whole_number(argument, value, least=1) % 2 == 0:
+        raise ValueError(f"{argument}={value} is even: a window with a middle has an odd size; try {value + 1}.")
     return value

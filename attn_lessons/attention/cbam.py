@@ -1,0 +1,141 @@
+"""CBAM, the Convolutional Block Attention Module: weight the channels first, and then the places.
+
+Woo, Park, Lee, Kweon: CBAM: Convolutional Block Attention Module. ECCV 2018. https://arxiv.org/abs/1807.06521
+Built step by step in lesson 03.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from .base import Attention, odd_number, whole_number
+from .se import start_in_pairs_
+
+
+class ChannelAttention(Attention):
+    r"""One gate per channel: :math:`x \cdot \sigma(\mathrm{MLP}(\mathrm{mean}_{HW} x) + \mathrm{MLP}(\max_{HW} x))`.
+
+    Parameters
+    ----------
+    channels : int
+        C, the number of channels.
+    reduction : int, default 16
+        r: the hidden layer of the MLP, which mean and maximum share, has C // r units. From 1 to C.
+    bias : bool, default False
+        Whether the two linear layers have biases.
+
+    Raises
+    ------
+    ValueError
+        If `reduction` leaves no hidden unit (r > C).
+
+    Notes
+    -----
+    Parameters: 2·C·(C // r), and with biases C + C // r more. Hidden units start in pairs, as those of
+    `SqueezeExcitation` do.
+
+    Examples
+    --------
+    >>> import torch
+    >>> ChannelAttention(64, reduction=8)(torch.rand(2, 64, 7, 5)).shape
+    torch.Size([2, 64, 7, 5])
+    """
+
+    def __init__(self, channels: int, reduction: int = 16, bias: bool = False):
+        super().__init__(channels)
+        whole_number("reduction", reduction, 1, channels, why=f" (channels={channels} would have no hidden unit left)")
+        self.reduce = nn.Linear(channels, channels // reduction, bias=bias)
+        self.expand = nn.Linear(channels // reduction, channels, bias=bias)
+        start_in_pairs_(self.reduce.weight)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, C, H, W)
+        self.check(x)
+        mean = x.mean((2, 3))  # (B, C)
+        most = x.flatten(2).max(2).values  # (B, C); x.amax((2, 3)) is the same, with a far slower backward pass
+        gate = (self.mlp(mean) + self.mlp(most)).sigmoid()  # (B, C)
+        self.note(gate=gate)
+        return x * gate[:, :, None, None]
+
+    def mlp(self, squeezed: torch.Tensor) -> torch.Tensor:  # (B, C) → (B, C)
+        return self.expand(self.reduce(squeezed).relu())
+
+
+class SpatialAttention(Attention):
+    r"""One gate per place: :math:`x \cdot \sigma(\mathrm{conv}_{k \times k}[\mathrm{mean}_C x, \max_C x])`.
+
+    Parameters
+    ----------
+    channels : int, optional
+        C, if only this number of channels is to be accepted; the module works with any.
+    kernel_size : int, default 7
+        k, the side of the window in places. Odd, so that it has a middle and the map keeps its size.
+
+    Raises
+    ------
+    ValueError
+        If `kernel_size` is even.
+
+    Notes
+    -----
+    Parameters: 2·k² + 1, whatever C is. The paper's code has batch normalisation in place of the bias; timm and that
+    code put the maximum first or second, which only swaps two slices of the kernel.
+
+    Examples
+    --------
+    >>> import torch
+    >>> attention = SpatialAttention(kernel_size=3)
+    >>> attention(torch.rand(2, 64, 7, 5)).shape
+    torch.Size([2, 64, 7, 5])
+    >>> sum(p.numel() for p in attention.parameters())
+    19
+    """
+
+    def __init__(self, channels: int | None = None, kernel_size: int = 7):
+        super().__init__(channels)
+        odd_number("kernel_size", kernel_size)
+        self.conv = nn.Conv2d(2, 1, kernel_size, padding=kernel_size // 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, C, H, W)
+        self.check(x)
+        summary = torch.cat([x.mean(1, keepdim=True), x.max(1, keepdim=True).values], 1)  # (B, 2, H, W)
+        gate = self.conv(summary).sigmoid()  # (B, 1, H, W)
+        self.note(map=gate[:, 0])
+        return x * gate
+
+
+class CBAM(nn.Sequential):
+    """`ChannelAttention`, then `SpatialAttention`: *what* first, and then *where*.
+
+    Parameters
+    ----------
+    channels : int
+        C, the number of channels.
+    reduction : int, default 16
+        r of the channel attention, from 1 to C.
+    kernel_size : int, default 7
+        k of the spatial attention, odd.
+
+    Notes
+    -----
+    Parameters: 2·C·(C // r) + 2·k² + 1.
+
+    Examples
+    --------
+    >>> import torch
+    >>> cbam = CBAM(512)
+    >>> cbam(torch.rand(2, 512, 7, 7)).shape
+    torch.Size([2, 512, 7, 7])
+    >>> sum(p.numel() for p in cbam.parameters())
+    32867
+    """
+
+    def __init__(self, channels: int, reduction: int = 16, kernel_size: int = 7):
+        super().__init__()
+        self.channel = ChannelAttention(channels, reduction)
+        self.spatial = SpatialAttention(channels, kernel_size)
+
+
+def CBAMAttention(channel: int = 512, reduction: int = 16, kernel_size: int = 7) -> CBAM:
+    """`CBAM` under the name and arguments that popular tutorials use."""
+    return CBAM(channel, reduction, kernel_size)

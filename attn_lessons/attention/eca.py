@@ -1,0 +1,78 @@
+"""ECA, Efficient Channel Attention: SE without its two layers; a gate looks at its channel and a few beside it.
+
+Wang, Wu, Zhu, Li, Zuo, Hu: ECA-Net: Efficient Channel Attention for Deep CNNs. CVPR 2020.
+https://arxiv.org/abs/1910.03151
+Built step by step in lesson 04.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from .base import Attention, odd_number, whole_number
+
+
+class EfficientChannelAttention(Attention):
+    r"""One gate per channel: :math:`x \cdot \sigma(\mathrm{conv}_k(\mathrm{mean}_{HW}\,x))`, convolved over channels.
+
+    Parameters
+    ----------
+    channels : int, optional
+        C. Needed for the paper's formula; with a `kernel_size` of your own the module takes any number of channels.
+    kernel_size : int, optional
+        k, how many neighbouring channels a gate looks at; odd. Left out, it is `adaptive_kernel_size` of C.
+
+    Raises
+    ------
+    ValueError
+        If `kernel_size` is even, or neither argument is given.
+
+    Notes
+    -----
+    Parameters: k, without a bias. The channels before the first and after the last count as zero.
+
+    Examples
+    --------
+    >>> import torch
+    >>> eca = EfficientChannelAttention(512)
+    >>> eca(torch.rand(2, 512, 7, 7)).shape
+    torch.Size([2, 512, 7, 7])
+    >>> sum(p.numel() for p in eca.parameters())
+    5
+    """
+
+    def __init__(self, channels: int | None = None, kernel_size: int | None = None):
+        super().__init__(channels)
+        if kernel_size is None:
+            if channels is None:
+                raise ValueError("kernel_size=None takes the paper's formula, which needs channels: give one of them.")
+            kernel_size = adaptive_kernel_size(channels)
+        odd_number("kernel_size", kernel_size)
+        self.conv = nn.Conv1d(1, 1, kernel_size, padding=kernel_size // 2, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, C, H, W)
+        self.check(x)
+        squeezed = x.mean((2, 3))  # (B, C)
+        gate = self.conv(squeezed[:, None])[:, 0].sigmoid()  # (B, 1, C) → (B, C)
+        self.note(gate=gate)
+        return x * gate[:, :, None, None]
+
+
+def adaptive_kernel_size(channels: int) -> int:
+    """The paper's k: log2(C) / 2 + 1/2 without its decimals, and one more where that is even.
+
+    Examples
+    --------
+    >>> {c: adaptive_kernel_size(c) for c in (16, 64, 128, 512, 2048)}
+    {16: 3, 64: 3, 128: 5, 512: 5, 2048: 7}
+    """
+    k = int(math.log2(whole_number("channels", channels, least=1)) / 2 + 1 / 2)
+    return k if k % 2 else k + 1
+
+
+def ECAAttention(kernel_size: int = 3) -> EfficientChannelAttention:
+    """`EfficientChannelAttention` under the name and argument that popular tutorials use: any C, no formula."""
+    return EfficientChannelAttention(kernel_size=kernel_size)
