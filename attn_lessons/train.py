@@ -114,7 +114,8 @@ def small_cnn(arm: str, num_classes: int, reduction: int, device: torch.device) 
 
 
 def options_of(arm: str, reduction: int) -> dict[str, int]:
-    return {"reduction": reduction} if "reduction" in inspect.signature(MECHANISMS[arm]).parameters else {}
+    takes = inspect.signature(MECHANISMS[arm]).parameters if arm in MECHANISMS else ()
+    return {"reduction": reduction} if "reduction" in takes else {}
 
 
 def no_score(model: nn.Module, test: ImageSet) -> dict[str, float]:

@@ -5,6 +5,7 @@ To add a mechanism: write its file, and add one line to `MECHANISMS`.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 
 from torch import nn
@@ -12,8 +13,14 @@ from torch import nn
 from .base import Attention, watch
 from .cbam import CBAM, CBAMAttention, ChannelAttention, SpatialAttention
 from .coordinate import CAAttention, CoordinateAttention
-from .eca import ECAAttention, EfficientChannelAttention
+from .deformable import DAttention, DeformableAttention
+from .eca import ECAAttention, EfficientChannelAttention, adaptive_kernel_size
+from .efficient import EfficientSelfAttention
+from .linear import LinearAttention, LinearSelfAttention
+from .linformer import LinformerSelfAttention
+from .performer import PerformerSelfAttention
 from .se import SEAttention, SqueezeExcitation
+from .self_attention import SelfAttention
 
 MECHANISMS: dict[str, Callable[..., nn.Module]] = {
     "none": lambda channels: nn.Identity(),
@@ -23,6 +30,12 @@ MECHANISMS: dict[str, Callable[..., nn.Module]] = {
     "cbam_spatial": SpatialAttention,
     "eca": EfficientChannelAttention,
     "ca": CoordinateAttention,
+    "self": SelfAttention,
+    "linear": LinearSelfAttention,
+    "efficient": EfficientSelfAttention,
+    "performer": PerformerSelfAttention,
+    "linformer": LinformerSelfAttention,
+    "deformable": DeformableAttention,
 }
 
 
@@ -47,7 +60,7 @@ def build_attention(mechanism: str | Callable[..., nn.Module], channels: int, **
     Raises
     ------
     ValueError
-        If no mechanism has that name.
+        If no mechanism has that name, or it has no such option.
 
     Examples
     --------
@@ -60,8 +73,38 @@ def build_attention(mechanism: str | Callable[..., nn.Module], channels: int, **
     if isinstance(mechanism, str):
         if mechanism not in MECHANISMS:
             raise ValueError(f"attention={mechanism!r} is not known: choose one of {', '.join(map(repr, MECHANISMS))}.")
-        mechanism = MECHANISMS[mechanism]
+        name, mechanism = mechanism, MECHANISMS[mechanism]
+        known = list(inspect.signature(mechanism).parameters.values())[1:]  # all but channels
+        for option in options.keys() - {parameter.name for parameter in known}:
+            takes = f"its options are {', '.join(p.name for p in known)}" if known else "it takes none"
+            raise ValueError(f"{option}={options[option]!r} is no option of attention={name!r}: {takes}.")
+        for missing in {p.name for p in known if p.default is p.empty} - options.keys():
+            raise ValueError(f"attention={name!r} cannot be built without {missing}: give {missing}=… as well.")
     return mechanism(channels, **options)
 
 
-__all__ = ["MECHANISMS", "Attention", "SEAttention", "SqueezeExcitation", "build_attention", "watch"]
+__all__ = [
+    "CBAM",
+    "MECHANISMS",
+    "Attention",
+    "CAAttention",
+    "CBAMAttention",
+    "ChannelAttention",
+    "CoordinateAttention",
+    "DAttention",
+    "DeformableAttention",
+    "ECAAttention",
+    "EfficientChannelAttention",
+    "EfficientSelfAttention",
+    "LinearAttention",
+    "LinearSelfAttention",
+    "LinformerSelfAttention",
+    "PerformerSelfAttention",
+    "SEAttention",
+    "SelfAttention",
+    "SpatialAttention",
+    "SqueezeExcitation",
+    "adaptive_kernel_size",
+    "build_attention",
+    "watch",
+]

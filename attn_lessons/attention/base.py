@@ -32,7 +32,7 @@ class Attention(nn.Module):
         self._record: dict[str, torch.Tensor] | None = None
 
     def check(self, x: torch.Tensor) -> None:
-        """Refuse, in one sentence, anything but a floating-point (B, C, H, W) with this module's C and no empty axis."""
+        """Refuse, in one sentence, anything but a floating-point (B, C, H, W) with this module's C."""
         name = type(self).__name__
         if x.dim() != 4 or self.channels not in (None, x.shape[1]):
             built = f", since it was built with channels={self.channels}" if self.channels else ""
@@ -100,3 +100,18 @@ def odd_number(argument: str, value: object) -> int:
     if whole_number(argument, value, least=1) % 2 == 0:
         raise ValueError(f"{argument}={value} is even: a window with a middle has an odd size; try {value + 1}.")
     return value
+
+
+def divisor(argument: str, value: object, total_name: str, total: int) -> int:
+    """`value` as an int that divides `total`, or one sentence that lists those that do."""
+    if total % whole_number(argument, value, least=1):
+        allowed = ", ".join(str(n) for n in range(1, total + 1) if total % n == 0)
+        raise ValueError(f"{argument}={value} does not divide {total_name}={total}: choose one of {allowed}.")
+    return value
+
+
+def height_and_width(argument: str, value: object) -> tuple[int, int]:
+    """`value` as two ints of at least 1, or one sentence."""
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise TypeError(f"{argument}={value!r} is not two whole numbers, height and width: try {argument}=(16, 16).")
+    return tuple(whole_number(f"{argument}[{i}]", n, least=1) for i, n in enumerate(value))

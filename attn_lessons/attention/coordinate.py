@@ -14,7 +14,7 @@ from .base import Attention, whole_number
 
 
 class CoordinateAttention(Attention):
-    r"""Two gates per channel and place, one for its row and one for its column: :math:`x \cdot g_{row} \cdot g_{column}`.
+    r"""Two gates a channel and place, its row's and its column's: :math:`x \cdot g_{row} \cdot g_{column}`.
 
     Parameters
     ----------

@@ -1,0 +1,207 @@
+"""DAttention: each query looks at a few points only, and the picture decides where they lie.
+
+Xia, Pan, Song, Li, Huang: Vision Transformer with Deformable Attention. CVPR 2022. https://arxiv.org/abs/2201.00520
+Xia et al.: DAT++: Spatially Dynamic Vision Transformer with Deformable Attention. 2023. https://arxiv.org/abs/2309.01430
+Built step by step in lesson 07.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from .base import divisor, height_and_width, whole_number
+from .self_attention import SelfAttention, query_at
+
+
+class DeformableAttention(SelfAttention):
+    r"""`SelfAttention` whose keys and values are bilinear samples of x at points that a small network shifts.
+
+    Parameters
+    ----------
+    channels : int
+        C, the number of channels.
+    heads : int, default 4
+        As in `SelfAttention`.
+    groups : int, default 2
+        The channels are split into so many groups, each with points of its own. Divides `heads`.
+    stride : int, default 1
+        One point for every stride × stride places. This is what saves work; `groups` does not.
+    position : {"conv", "table", None}, default "conv"
+        How queries know where they are: a depth-wise 3×3 convolution of the queries, added to the output (dwc-pe); a
+        table of biases, one for each head and displacement between query and point; or not at all.
+    size : (int, int), optional
+        Height and width of the feature maps; the table needs it, and takes no other.
+    offset_range : float, default 2.0
+        How far a point can move from the middle of its stride × stride places, in units of the stride. 0: not at all,
+        and no network for it.
+    dropout : float, default 0.0
+        The share of the weights that is dropped in training, below 1.
+
+    Raises
+    ------
+    ValueError
+        If `groups` does not divide `heads`, `heads` not `channels`, or feature maps do not have the table's size.
+
+    Notes
+    -----
+    With n = ⌈H / stride⌉·⌈W / stride⌉ points and kernel size k = 2·⌈log2(stride)⌉ + 3 (3, 5, 7, 9 for 1, 2, 4, 8):
+
+    - parameters: 4·(C² + C), offsets (C / groups)·(k² + 5), position 10·C (conv) or heads·(2H−1)·(2W−1) (table);
+    - multiply-accumulates: 2·N·C² + 2·n·C² + 2·N·n·C, offsets n·C·(k² + 2), position 9·N·C (conv).
+
+    The paper's released code has a reference grid that is half a step off, fails on a grid of 1×1 points, and drops
+    weights in place, so that it cannot be trained with dropout. Here points start in the middle of the places that they
+    stand for: with stride 1 and no offsets, every point is a place, and this is `SelfAttention`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> DeformableAttention(64, heads=8, groups=4, stride=2)(torch.rand(1, 64, 32, 32)).shape
+    torch.Size([1, 64, 32, 32])
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        heads: int = 4,
+        groups: int = 2,
+        stride: int = 1,
+        position: str | None = "conv",
+        size: tuple[int, int] | None = None,
+        offset_range: float = 2.0,
+        dropout: float = 0.0,
+    ):
+        super().__init__(channels, heads)
+        self.groups = divisor("groups", groups, "heads", heads)
+        self.stride = whole_number("stride", stride, 1)
+        if position not in ("conv", "table", None):
+            raise ValueError(f"position={position!r} is not known: choose 'conv', 'table' or None.")
+        if position == "table" and size is None:
+            raise ValueError("position='table' needs size=(height, width) of the feature maps; size is None.")
+        if not offset_range >= 0:
+            raise ValueError(f"offset_range={offset_range} must be 0 or more.")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout={dropout} must lie from 0 to below 1.")
+        self.size = None if size is None else height_and_width("size", size)
+        self.offset_range, self.dropout = float(offset_range), float(dropout)
+        width, kernel = channels // groups, 2 * math.ceil(math.log2(stride)) + 3
+        self.offset = None
+        if offset_range:
+            self.offset = nn.Sequential(
+                nn.Conv2d(width, width, kernel, stride, kernel // 2, groups=width),
+                ChannelNorm(width),
+                nn.GELU(),
+                nn.Conv2d(width, 2, 1, bias=False),
+            )
+        self.local = nn.Conv2d(channels, channels, 3, padding=1, groups=channels) if position == "conv" else None
+        self.table = None
+        if position == "table":
+            height, width = self.size
+            self.table = nn.Parameter(
+                nn.init.trunc_normal_(torch.empty(heads, 2 * height - 1, 2 * width - 1), std=0.01)
+            )
+
+    def check(self, x: torch.Tensor) -> None:
+        super().check(x)
+        if self.table is not None and tuple(x.shape[2:]) != self.size:
+            raise ValueError(
+                f"This DeformableAttention was built with size={self.size}, and its table has a bias for each "
+                f"displacement in that size; this x has shape {tuple(x.shape)}."
+            )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, C, H, W)
+        self.check(x)
+        queries = self.query(x.flatten(2).mT)  # (B, N, C)
+        q, query_map = self.split(queries), queries.mT.unflatten(2, x.shape[2:])
+        points = self.points(query_map)  # (B, groups, h, w, 2), x and y in places
+        sampled = sample(self.by_group(x), points.flatten(0, 1))  # (B · groups, C / groups, h, w)
+        sampled = sampled.flatten(2).unflatten(0, (len(x), -1)).flatten(1, 2).mT  # (B, n, C)
+        k, v = self.split(self.key(sampled)), self.split(self.value(sampled))  # (B, heads, n, d)
+        self.note(query=q.unflatten(2, x.shape[2:]), key=k, points=points)
+
+        bias = None if self.table is None else self.bias(centres(*x.shape[2:], points), points).to(q.dtype)
+        dropout = self.dropout if self.training else 0.0
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout)  # (B, heads, N, d)
+        mixed = mixed.transpose(1, 2).flatten(2)  # (B, N, C)
+        if self.local is not None:
+            mixed = mixed + self.local(query_map).flatten(2).mT
+        return x + self.out(mixed).mT.view(x.shape)
+
+    def points(self, query_map: torch.Tensor) -> torch.Tensor:
+        """Where each group samples: (B, C, H, W) queries → (B, groups, h, w, 2), x before y, in places."""
+        height, width = query_map.shape[2:]
+        rows, columns = -(-height // self.stride), -(-width // self.stride)
+        step = query_map.new_tensor([width / columns, height / rows], dtype=at_least_float32(query_map))
+        reference = centres(rows, columns, step) * step + (step - 1) / 2  # (h, w, 2): evenly spread
+        if self.offset is None:
+            return reference.expand(len(query_map), self.groups, -1, -1, -1)
+        shift = self.offset(self.by_group(query_map)).permute(0, 2, 3, 1).to(step.dtype)  # (B · groups, h, w, 2)
+        points = reference + shift.tanh() * self.offset_range * step
+        last = step.new_tensor([width - 1, height - 1])
+        return points.clamp(min=0).minimum(last).unflatten(0, (-1, self.groups))  # inside the picture
+
+    def bias(self, places: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+        """The table at every displacement from points to places: (…, 2), (B, groups, h, w, 2) → (B, heads, N, n)."""
+        places, points = places.view(-1, 1, 2), points.flatten(2, 3).flatten(0, 1)[:, None]  # (N, 1, 2), (B·G, 1, n, 2)
+        middle = points.new_tensor([self.size[1] - 1, self.size[0] - 1])  # no displacement
+        table = self.table.unflatten(0, (self.groups, -1)).repeat(len(points) // self.groups, 1, 1, 1)
+        return sample(table, places - points + middle).unflatten(0, (-1, self.groups)).flatten(1, 2)
+
+    def by_group(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, C, H, W) → (B · groups, C / groups, H, W)."""
+        return x.unflatten(1, (self.groups, -1)).flatten(0, 1)
+
+    @torch.no_grad()
+    def row(self, seen: dict[str, torch.Tensor], row: int, column: int) -> torch.Tensor:
+        """What one query weighted each of the points with, from what `watch` saw: (B, heads, h, w)."""
+        query, points = query_at(seen, row, column), seen["points"]
+        scores = query @ seen["key"].mT / query.shape[-1] ** 0.5  # (B, heads, 1, n)
+        if self.table is not None:
+            scores = scores + self.bias(points.new_tensor([[column, row]]), points)
+        return scores.softmax(-1).squeeze(2).unflatten(2, points.shape[2:4])
+
+
+class ChannelNorm(nn.LayerNorm):
+    """Layer normalisation over the channels of (B, C, H, W)."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+
+
+def sample(x: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+    """Bilinear samples: x (B, C, H, W), points (B, h, w, 2) with x before y → (B, C, h, w).
+
+    Coordinates count places: (0, 0) is the middle of the first one, (W − 1, H − 1) that of the last. Beyond the
+    edge, the edge goes on.
+
+    Examples
+    --------
+    >>> x = torch.tensor([[[[0.0, 10.0], [20.0, 30.0]]]])
+    >>> sample(x, torch.tensor([[[[1.0, 0.0], [0.5, 0.5]]]]))
+    tensor([[[[10., 15.]]]])
+    """
+    size = points.new_tensor([x.shape[3], x.shape[2]])
+    grid = (2 * points + 1) / size - 1  # grid_sample's own coordinates: −1 and 1 are the outer edges of the picture
+    return F.grid_sample(x.to(grid.dtype), grid, padding_mode="border", align_corners=False).to(x.dtype)
+
+
+def centres(height: int, width: int, like: torch.Tensor) -> torch.Tensor:
+    """(height, width, 2): x and y of every place, on the device and with the dtype of `like`."""
+    y, x = (torch.arange(n, device=like.device, dtype=like.dtype) for n in (height, width))
+    return torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
+
+
+def at_least_float32(x: torch.Tensor) -> torch.dtype:
+    """In half precision, two neighbouring places of a large picture have the same coordinate."""
+    return torch.promote_types(x.dtype, torch.float32)
+
+
+def DAttention(
+    channel: int, q_size: tuple[int, int] | None = None, n_heads: int = 8, n_groups: int = 4, stride: int = 1
+) -> DeformableAttention:
+    """`DeformableAttention` under the name and arguments that a popular tutorial uses, with dwc-pe as there."""
+    return DeformableAttention(channel, n_heads, n_groups, stride, size=q_size)

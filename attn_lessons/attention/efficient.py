@@ -1,0 +1,47 @@
+"""Efficient attention: two softmaxes, one over the channels of a query, one over the places of a key.
+
+Shen, Zhang, Zhao, Yi, Li: Efficient Attention: Attention with Linear Complexities. WACV 2021.
+https://arxiv.org/abs/1812.01243
+Compared with its relatives in lesson 06.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from .self_attention import SelfAttention
+
+
+class EfficientSelfAttention(SelfAttention):
+    r"""`SelfAttention` with the weights :math:`\mathrm{softmax}_d(Q)\,\mathrm{softmax}_N(K)^\top`.
+
+    Each channel of the keys is a map over the picture that sums to 1; a query is a mixture of such maps. Its rows
+    therefore sum to 1 without being normalised.
+
+    Parameters
+    ----------
+    channels, heads, key_channels
+        As in `SelfAttention`.
+
+    Notes
+    -----
+    Parameters: 4·C² + 4·C. Multiply-accumulates: 4·N·C² + 2·N·C²/heads.
+
+    Examples
+    --------
+    >>> import torch
+    >>> EfficientSelfAttention(64)(torch.rand(1, 64, 56, 56)).shape
+    torch.Size([1, 64, 56, 56])
+    """
+
+    def weights(self, q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
+        return softmax(q, 3) @ softmax(k, 2).mT
+
+    def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        k = softmax(k, 2)
+        return softmax(q, 3) @ (k.mT @ v.to(k.dtype))
+
+
+def softmax(x: torch.Tensor, dim: int) -> torch.Tensor:
+    """In fp32 or better: over 50,000 places a weight is smaller than half precision can tell from 0."""
+    return x.softmax(dim, dtype=torch.promote_types(x.dtype, torch.float32))

@@ -1,0 +1,75 @@
+"""Truly linear attention: multiply keys and values first, and no N × N matrix ever exists.
+
+Katharopoulos, Vyas, Pappas, Fleuret: Transformers are RNNs. ICML 2020. https://arxiv.org/abs/2006.16236
+Built step by step in lesson 06.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from .base import whole_number
+from .self_attention import SelfAttention
+
+
+class LinearSelfAttention(SelfAttention):
+    r"""`SelfAttention` with the kernel :math:`\varphi(q)\cdot\varphi(k)`, where φ = elu + 1, in place of exp(q·k / √d).
+
+    Parameters
+    ----------
+    channels, heads, key_channels
+        As in `SelfAttention`.
+
+    Notes
+    -----
+    Parameters: 4·C² + 4·C. Multiply-accumulates: 4·N·C² + 2·N·C²/heads: twice the side, four times the work.
+
+    Examples
+    --------
+    >>> import torch
+    >>> LinearSelfAttention(64)(torch.rand(1, 64, 56, 56)).shape
+    torch.Size([1, 64, 56, 56])
+    """
+
+    def weights(self, q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
+        return normalised(feature_map(q) @ feature_map(k).mT)
+
+    def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        return linear_attention(feature_map(q), feature_map(k), v)
+
+
+def linear_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    """Positive features q, k (B, heads, N, m) and values (B, heads, N, d): (q·kᵀ) v / Σ(q·kᵀ), from right to left."""
+    k = k / k.shape[2]  # cancels; keeps the sums over all places small enough for half precision
+    summary = k.mT @ v.to(k.dtype)  # (B, heads, m, d): all places, whatever their number
+    total = k.sum(2, keepdim=True)  # (B, heads, 1, m)
+    return (q @ summary) / (q * total).sum(3, keepdim=True)
+
+
+def feature_map(x: torch.Tensor) -> torch.Tensor:
+    """elu(x) + 1, in fp32 or better: in bf16, elu(−8) + 1 would round to 0, and a row of zeros has no mean.
+
+    Below −20, where it is smaller than 3e-9, it stays what it is at −20, so that no row is ever empty.
+
+    Examples
+    --------
+    >>> feature_map(torch.tensor([-8.0, 0.0, 2.0]))
+    tensor([3.3546e-04, 1.0000e+00, 3.0000e+00])
+    """
+    x = x.to(torch.promote_types(x.dtype, torch.float32))
+    return x.clamp(-20, 0).exp() + x.relu()
+
+
+def normalised(scores: torch.Tensor) -> torch.Tensor:
+    """Rows that sum to 1."""
+    return scores / scores.sum(-1, keepdim=True)
+
+
+def LinearAttention(in_dim: int, reduction: int = 8) -> LinearSelfAttention:
+    """`LinearSelfAttention` under the name and arguments that a popular tutorial uses: one head, C // reduction wide.
+
+    The tutorial's own code has the same parameters, but takes a softmax over an N × N matrix. Lesson 06 takes it apart.
+    """
+    whole_number("in_dim", in_dim, 1)
+    whole_number("reduction", reduction, 1, in_dim, why=f" (in_dim={in_dim} would have no key left)")
+    return LinearSelfAttention(in_dim, heads=1, key_channels=in_dim // reduction)

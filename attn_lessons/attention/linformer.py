@@ -1,0 +1,69 @@
+"""Linformer: squeeze N keys and values into a few landmarks, and take an ordinary softmax over those.
+
+Wang, Li, Khabsa, Fang, Ma: Linformer: Self-Attention with Linear Complexity. 2020. https://arxiv.org/abs/2006.04768
+Compared with its relatives in lesson 06.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from .base import height_and_width, whole_number
+from .self_attention import SelfAttention
+
+
+class LinformerSelfAttention(SelfAttention):
+    r"""`SelfAttention` over landmarks: :math:`\mathrm{softmax}(Q(EK)^\top/\sqrt d)\,FV`.
+
+    Parameters
+    ----------
+    channels : int
+        C, the number of channels.
+    size : (int, int)
+        Height and width of the feature maps. E and F have one column a place: no other size fits them.
+    heads : int, default 4
+        As in `SelfAttention`.
+    landmarks : int, default 64
+        The number of rows of E and F.
+
+    Raises
+    ------
+    ValueError
+        If feature maps of another size come in.
+
+    Notes
+    -----
+    Parameters: 4·C² + 4·C + 2·landmarks·N. Multiply-accumulates: 4·N·C² + 4·N·landmarks·C.
+
+    A landmark is a mixture of places, with weights of either sign. Rows of `weights` need not sum to 1.
+
+    Examples
+    --------
+    >>> import torch
+    >>> LinformerSelfAttention(64, size=(8, 6))(torch.rand(2, 64, 8, 6)).shape
+    torch.Size([2, 64, 8, 6])
+    """
+
+    def __init__(self, channels: int, size: tuple[int, int], heads: int = 4, landmarks: int = 64):
+        super().__init__(channels, heads)
+        self.size = height_and_width("size", size)
+        places = self.size[0] * self.size[1]
+        whole_number("landmarks", landmarks, 1)
+        self.mix_keys = nn.Parameter(torch.randn(landmarks, places) / places**0.5)  # E
+        self.mix_values = nn.Parameter(torch.randn(landmarks, places) / places**0.5)  # F
+
+    def check(self, x: torch.Tensor) -> None:
+        super().check(x)
+        if tuple(x.shape[2:]) != self.size:
+            raise ValueError(
+                f"This LinformerSelfAttention was built with size={self.size}, and its landmarks have a weight for "
+                f"each of those places; this x has shape {tuple(x.shape)}."
+            )
+
+    def weights(self, q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
+        return super().weights(q, self.mix_keys @ k) @ self.mix_values
+
+    def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        return F.scaled_dot_product_attention(q, self.mix_keys @ k, self.mix_values @ v)

@@ -1,0 +1,85 @@
+"""Performer: random features whose products are, on average, exactly exp(q·k).
+
+Choromanski et al.: Rethinking Attention with Performers. ICLR 2021. https://arxiv.org/abs/2009.14794
+Compared with its relatives in lesson 06.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from .base import whole_number
+from .linear import linear_attention, normalised
+from .self_attention import SelfAttention
+
+
+class PerformerSelfAttention(SelfAttention):
+    r"""`SelfAttention` with :math:`\exp(q\cdot k/\sqrt d)` estimated by positive random features (FAVOR+).
+
+    Parameters
+    ----------
+    channels, heads
+        As in `SelfAttention`.
+    features : int, default 64
+        m, the number of random features a head. More of them, less noise.
+
+    Notes
+    -----
+    Parameters: 4·C² + 4·C; the m × d random directions are drawn once and are no parameters.
+    Multiply-accumulates: 4·N·C² + 4·N·m·C.
+
+    Examples
+    --------
+    >>> import torch
+    >>> PerformerSelfAttention(64)(torch.rand(1, 64, 56, 56)).shape
+    torch.Size([1, 64, 56, 56])
+    """
+
+    def __init__(self, channels: int, heads: int = 4, features: int = 64):
+        super().__init__(channels, heads)
+        whole_number("features", features, 1)
+        self.register_buffer("directions", orthogonal_directions(features, channels // heads))
+
+    def weights(self, q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
+        return normalised(self.features(q, (3,)) @ self.features(k, (2, 3)).mT)
+
+    def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        return linear_attention(self.features(q, (3,)), self.features(k, (2, 3)), v)
+
+    def features(self, x: torch.Tensor, over: tuple[int, ...]) -> torch.Tensor:
+        """Positive features of x / ⁴√d, each divided by the largest over these axes, which a normalised row cancels."""
+        log = log_features(x / x.shape[-1] ** 0.25, self.directions)  # (B, heads, N, m)
+        return (log - log.amax(over, keepdim=True)).clamp(min=-20).exp()  # never all zero, whatever comes in
+
+
+def log_features(x: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
+    """w·x − ‖x‖²/2 for every direction w, in fp32 or better: (…, d), (m, d) → (…, m)."""
+    x = x.to(torch.promote_types(x.dtype, torch.float32))
+    return x @ directions.to(x.dtype).mT - x.square().sum(-1, keepdim=True) / 2
+
+
+def positive_features(x: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
+    """φ(x) with E[φ(q)·φ(k)] = exp(q·k): (…, d), (m, d) → (…, m).
+
+    Examples
+    --------
+    >>> _ = torch.manual_seed(0)
+    >>> q, k = 0.25 * torch.randn(2, 16)
+    >>> w = orthogonal_directions(100_000, 16)
+    >>> estimate, truth = positive_features(q, w) @ positive_features(k, w), (q @ k).exp()
+    >>> bool((estimate / truth - 1).abs() < 0.02)
+    True
+    """
+    return log_features(x, directions).exp() / len(directions) ** 0.5
+
+
+def orthogonal_directions(m: int, d: int) -> torch.Tensor:
+    """m directions in d dimensions, (m, d): Gaussian each, and at right angles within every block of d.
+
+    The columns of Q from a QR decomposition are uniform only after each is multiplied by the sign of R's diagonal;
+    without it the features are biased. Lesson 06 shows by how much.
+    """
+    q, r = torch.linalg.qr(torch.randn(-(-m // d), d, d))  # enough blocks for m
+    q = q * r.diagonal(dim1=1, dim2=2).sign()[:, None, :]
+    lengths = torch.randn(m, d).norm(dim=1, keepdim=True)  # as long as Gaussian vectors are
+    return q.mT.flatten(0, 1)[:m] * lengths
