@@ -26,6 +26,7 @@ from . import __version__
 from .attention import MECHANISMS, watch
 from .datasets import PUZZLES, ImageSet, glyphworld, image_folder, random_crop, random_flip
 from .insight import place_map, pointing_game
+from .measure import latency
 from .models import GlyphNet, SmallCNN
 from .training import Recipe, prepare, progress_bar, train_once
 
@@ -118,6 +119,17 @@ def options_of(arm: str, reduction: int) -> dict[str, int]:
     return {"reduction": reduction} if "reduction" in takes else {}
 
 
+def step_times(arms: dict[str, Callable[[], nn.Module]], recipe: Recipe) -> dict[str, float]:
+    """Milliseconds of a forward and backward pass of each arm, in turns: a busy machine slows all of them alike."""
+
+    def step(model: nn.Module):
+        device, size = next(model.parameters()).device, getattr(model, "image_size", 64)
+        images = prepare(torch.zeros(recipe.batch_size, 3, size, size, dtype=torch.uint8, device=device))
+        return lambda: model(images).sum().backward()
+
+    return latency({arm: step(build()) for arm, build in arms.items()}, rounds=9).ms.to_dict()
+
+
 def no_score(model: nn.Module, test: ImageSet) -> dict[str, float]:
     """Photographs have no masks to score against."""
     return {}
@@ -150,6 +162,7 @@ def record(
     score: Callable[[nn.Module, ImageSet], dict[str, float]],
 ) -> None:
     """Train what `out` does not hold yet, and append a row for each run; `score` adds columns of its own."""
+    milliseconds = step_times(arms, recipe)
     done = set()
     if out.exists():
         with open(out, newline="") as file:
@@ -161,7 +174,7 @@ def record(
             train, test = pair() if todo else (None, None)
             for arm in todo:
                 model, result = train_once(arms[arm], train, test, recipe, seed)
-                result |= score(model, test)
+                result |= {"step_ms": milliseconds[arm]} | score(model, test)
                 row = {"data": data, "arm": arm, "seed": seed, **{k: round(v, 4) for k, v in result.items()}}
                 writer = csv.DictWriter(file, row)
                 if file.tell() == 0:

@@ -1,50 +1,129 @@
-"""How fast the course's modules are beside trusted ones: `make bench`.
+"""How fast the course's modules are beside trusted ones: `make bench`. Writes ``results/bench_attention.csv``.
 
-Same shapes, same input, forward and backward, one thread, interleaved in one process. A ratio above 1 means that the
-course's module is faster; medians of the ratios of every round, with their quartiles.
+Gates: against timm's, forward and backward. Global attention: against softmax attention that holds its N × N matrix, at
+N = 3,136, and against itself from N = 256 to 50,176. One thread, all rivals of a row interleaved in one process; a
+ratio is the median over the rounds of one round's ratio, and above 1 the course's module is faster.
 """
 
+import datetime
+import json
+import platform
+from pathlib import Path
+
+import numpy as np
 import pandas as pd
+import timm
 import torch
-from timm.layers import SqueezeExcite
-from torchvision.ops import SqueezeExcitation as TorchvisionSE
+from timm.layers import EcaModule, SqueezeExcite
+from timm.layers.cbam import CbamModule
+from timm.layers.coord_attn import CoordAttn
 
-from attn_lessons.attention import SqueezeExcitation
-from attn_lessons.measure import latency
+from attn_lessons.attention import SelfAttention, build_attention
+from attn_lessons.measure import latency, peak_memory
+from attn_lessons.training import progress_bar
 
+RESULTS = Path(__file__).resolve().parent.parent / "results" / "bench_attention"
 SHAPES = ((16, 256, 32, 32), (8, 64, 112, 112))
 ROUNDS = 15
+TIMM = {  # the same hidden widths and kernel sizes as the course's modules have
+    "se": lambda channels: SqueezeExcite(channels, rd_channels=channels // 16, bias=False),
+    "eca": lambda channels: EcaModule(channels),
+    "cbam": lambda channels: CbamModule(channels, rd_channels=channels // 16),
+    "ca": lambda channels: CoordAttn(channels, rd_channels=max(8, channels // 32), bias=True),
+}
+GLOBAL = ("self", "linear", "efficient", "performer", "linformer", "deformable", "deformable, stride 4")
+SIDES = (16, 28, 56, 112, 224)  # N = 256 … 50,176
+LINEAR = ("linear", "efficient", "performer", "linformer")
 
 
-def forward_and_backward(module: torch.nn.Module, x: torch.Tensor):
-    def step():
-        module(x).backward(torch.ones_like(x))
+class ExplicitSoftmax(SelfAttention):
+    """Self-attention as lesson 06 writes it down first."""
 
-    return step
+    def attend(self, q, k, v):
+        return self.weights(q, k) @ v
 
 
-def rivals(channels: int) -> dict[str, torch.nn.Module]:
-    """The reference of the ratios comes first."""
-    hidden = channels // 16
-    return {
-        "timm": SqueezeExcite(channels, rd_channels=hidden, bias=False),
-        "torchvision": TorchvisionSE(channels, hidden),
-        "attn_lessons": SqueezeExcitation(channels, 16),
-        "attn_lessons, compiled": torch.compile(SqueezeExcitation(channels, 16)),
-    }
+def step(module: torch.nn.Module, x: torch.Tensor):
+    """Forward and backward, without adding up gradients from step to step."""
+    inputs, gradient = [x, *module.parameters()], torch.randn_like(x)
+    return lambda: torch.autograd.grad(module(x), inputs, gradient)
+
+
+def build(name: str, channels: int, side: int) -> torch.nn.Module:
+    name, _, stride = name.partition(", stride ")
+    options = {"size": (side, side)} if name == "linformer" else {"stride": int(stride)} if stride else {}
+    return build_attention(name, channels, **options)
+
+
+def gates(name: str, shape: tuple[int, ...]) -> pd.DataFrame:
+    x = torch.randn(shape, requires_grad=True)
+    ours = build_attention(name, shape[1])
+    # Left alone, the compiler rearranges all of x in memory to please one small convolution.
+    compiled = torch.compile(ours, options={"layout_optimization": False})
+    rivals = {"timm": TIMM[name](shape[1]), "eager": ours, "compiled": compiled}
+    return latency({how: step(module, x) for how, module in rivals.items()}, ROUNDS)
+
+
+def beside_softmax(name: str, side: int = 56, channels: int = 64) -> pd.DataFrame:
+    x = torch.randn(1, channels, side, side, requires_grad=True)
+    rivals = {"softmax": ExplicitSoftmax(channels), name: build(name, channels, side)}
+    return latency({how: step(module, x) for how, module in rivals.items()}, 5)
+
+
+def scaling(name: str, channels: int = 64) -> list[dict]:
+    """Milliseconds and bytes against N; every round times all sizes."""
+    steps = {}
+    for side in SIDES:
+        x = torch.randn(1, channels, side, side, requires_grad=True)
+        steps[side] = step(build(name, channels, side), x)
+    times = latency(steps, 5)
+    return [{"N": side * side, "ms": times.ms[side], "MiB": peak_memory(steps[side]) / 2**20} for side in SIDES]
+
+
+def slope(rows: list[dict]) -> float:
+    """Of log(ms) against log(N), over all sizes: 1 is linear, 2 quadratic."""
+    return float(np.polyfit(np.log([row["N"] for row in rows]), np.log([row["ms"] for row in rows]), 1)[0])
+
+
+def measure() -> pd.DataFrame:
+    rows = []
+    with progress_bar(len(TIMM) * len(SHAPES) + len(GLOBAL) + len(LINEAR), "bench") as bar:
+        for name in TIMM:
+            for shape in SHAPES:
+                table = gates(name, shape)
+                for how in ("eager", "compiled"):
+                    rows.append(row(name, how, "× timm", "×".join(map(str, shape)), table.loc[how]))
+                bar.update()
+        for name in GLOBAL:
+            rows.append(row(name, "eager", "× softmax", "N = 3,136", beside_softmax(name).loc[name]))
+            bar.update()
+        for name in LINEAR:
+            sizes = scaling(name)
+            rows += [{"module": name, "how": "eager", "what": "scaling", "at": f"N = {r['N']:,}", **r} for r in sizes]
+            rows.append({"module": name, "what": "slope", "at": "N = 256 … 50,176", "median": slope(sizes)})
+            bar.update()
+    return pd.DataFrame(rows).drop(columns="N").round(3)
+
+
+def row(name: str, how: str, what: str, where: str, timed: pd.Series) -> dict:
+    ratios = {"median": 1 / timed.times_first, "low": 1 / timed.high, "high": 1 / timed.low}
+    return {"module": name, "how": how, "what": what, "at": where, "ms": timed.ms, **ratios}
 
 
 def main() -> None:
     torch.set_num_threads(1)
-    for shape in SHAPES:
-        x = torch.randn(shape, requires_grad=True)
-        table = latency({name: forward_and_backward(m, x) for name, m in rivals(shape[1]).items()}, ROUNDS)
-        faster = pd.DataFrame(
-            {"ms": table.ms, "× timm": 1 / table.times_first, "low": 1 / table.high, "high": 1 / table.low}
-        )
-        print(
-            f"SE at {'×'.join(map(str, shape))}, forward + backward, {ROUNDS} rounds\n{faster.round(2)}\n", flush=True
-        )
+    table = measure()
+    header = {
+        "command": "make bench",
+        "date": datetime.date.today().isoformat(),
+        "hardware": f"CPU ({platform.machine()}), one thread",
+        "rounds": ROUNDS,
+        "versions": {"python": platform.python_version(), "torch": torch.__version__, "timm": timm.__version__},
+    }
+    table.to_csv(RESULTS.with_suffix(".csv"), index=False)
+    RESULTS.with_suffix(".json").write_text(json.dumps(header, indent=2) + "\n", encoding="utf-8")
+    for what, part in table.groupby("what", sort=False):
+        print(f"\n{what}\n{part.drop(columns='what').dropna(axis=1, how='all').round(2).to_string(index=False)}")
 
 
 if __name__ == "__main__":

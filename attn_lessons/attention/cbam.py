@@ -52,7 +52,7 @@ class ChannelAttention(Attention):
     def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, C, H, W)
         self.check(x)
         mean = x.mean((2, 3))  # (B, C)
-        most = x.flatten(2).max(2).values  # (B, C); x.amax((2, 3)) is the same, with a far slower backward pass
+        most = largest(x.flatten(2), 2)  # (B, C)
         gate = (self.mlp(mean) + self.mlp(most)).sigmoid()  # (B, C)
         self.note(gate=gate)
         return x * gate[:, :, None, None]
@@ -98,7 +98,7 @@ class SpatialAttention(Attention):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, C, H, W)
         self.check(x)
-        summary = torch.cat([x.mean(1, keepdim=True), x.max(1, keepdim=True).values], 1)  # (B, 2, H, W)
+        summary = torch.stack([x.mean(1), largest(x, 1)], 1)  # (B, 2, H, W)
         gate = self.conv(summary).sigmoid()  # (B, 1, H, W)
         self.note(map=gate[:, 0])
         return x * gate
@@ -134,6 +134,15 @@ class CBAM(nn.Sequential):
         super().__init__()
         self.channel = ChannelAttention(channels, reduction)
         self.spatial = SpatialAttention(channels, kernel_size)
+
+
+def largest(x: torch.Tensor, dim: int) -> torch.Tensor:
+    """``x.amax(dim)``, with whichever backward pass is faster; lesson 03 measures them.
+
+    Of several equally large values, ``max`` picks one and writes its gradient there; ``amax`` shares it among them, for
+    which it has to look at every value again. A compiler does that on the way; what slows it down is a single write.
+    """
+    return x.amax(dim) if torch.compiler.is_compiling() else x.max(dim).values
 
 
 def CBAMAttention(channel: int = 512, reduction: int = 16, kernel_size: int = 7) -> CBAM:
