@@ -6,7 +6,7 @@ Introduced in lesson 02.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import nn
@@ -83,6 +83,12 @@ def watch(model: nn.Module) -> Iterator[dict[str, dict[str, torch.Tensor]]]:
     finally:
         for module in watched.values():
             module._record = None
+
+
+def full_precision(x: torch.Tensor) -> AbstractContextManager:
+    """Autocast off: what is summed over thousands of places is too small, or too large, for half precision."""
+    device = x.device.type
+    return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
 
 
 def whole_number(argument: str, value: object, least: int, most: int | None = None, why: str = "") -> int:

@@ -119,7 +119,7 @@ class DeformableAttention(SelfAttention):
         q, query_map = self.split(queries), queries.mT.unflatten(2, x.shape[2:])
         points = self.points(query_map)  # (B, groups, h, w, 2), x and y in places
         sampled = sample(self.by_group(x), points.flatten(0, 1))  # (B · groups, C / groups, h, w)
-        sampled = sampled.flatten(2).unflatten(0, (len(x), -1)).flatten(1, 2).mT  # (B, n, C)
+        sampled = sampled.flatten(2).unflatten(0, (x.shape[0], self.groups)).flatten(1, 2).mT  # (B, n, C)
         k, v = self.split(self.key(sampled)), self.split(self.value(sampled))  # (B, heads, n, d)
         self.note(query=q.unflatten(2, x.shape[2:]), key=k, points=points)
 
@@ -138,18 +138,19 @@ class DeformableAttention(SelfAttention):
         step = query_map.new_tensor([width / columns, height / rows], dtype=at_least_float32(query_map))
         reference = centres(rows, columns, step) * step + (step - 1) / 2  # (h, w, 2): evenly spread
         if self.offset is None:
-            return reference.expand(len(query_map), self.groups, -1, -1, -1)
+            return reference.expand(query_map.shape[0], self.groups, -1, -1, -1)
         shift = self.offset(self.by_group(query_map)).permute(0, 2, 3, 1).to(step.dtype)  # (B · groups, h, w, 2)
         points = reference + shift.tanh() * self.offset_range * step
         last = step.new_tensor([width - 1, height - 1])
-        return points.clamp(min=0).minimum(last).unflatten(0, (-1, self.groups))  # inside the picture
+        return points.clamp(min=0).minimum(last).unflatten(0, (query_map.shape[0], self.groups))  # inside the picture
 
     def bias(self, places: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
         """The table at every displacement from points to places: (…, 2), (B, groups, h, w, 2) → (B, heads, N, n)."""
-        places, points = places.view(-1, 1, 2), points.flatten(2, 3).flatten(0, 1)[:, None]  # (N, 1, 2), (B·G, 1, n, 2)
+        batch, places = points.shape[0], places.view(-1, 1, 2)  # (N, 1, 2)
+        points = points.flatten(2, 3).flatten(0, 1)[:, None]  # (B · groups, 1, n, 2)
         middle = points.new_tensor([self.size[1] - 1, self.size[0] - 1])  # no displacement
-        table = self.table.unflatten(0, (self.groups, -1)).repeat(len(points) // self.groups, 1, 1, 1)
-        return sample(table, places - points + middle).unflatten(0, (-1, self.groups)).flatten(1, 2)
+        table = self.table.unflatten(0, (self.groups, -1)).repeat(batch, 1, 1, 1)
+        return sample(table, places - points + middle).unflatten(0, (batch, self.groups)).flatten(1, 2)
 
     def by_group(self, x: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) → (B · groups, C / groups, H, W)."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import torch
 
+from .base import full_precision
 from .self_attention import SelfAttention
 
 
@@ -38,8 +39,9 @@ class EfficientSelfAttention(SelfAttention):
         return softmax(q, 3) @ softmax(k, 2).mT
 
     def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        k = softmax(k, 2)
-        return softmax(q, 3) @ (k.mT @ v.to(k.dtype))
+        q, k = softmax(q, 3), softmax(k, 2)
+        with full_precision(q):
+            return q @ (k.mT @ v.to(k.dtype))
 
 
 def softmax(x: torch.Tensor, dim: int) -> torch.Tensor:

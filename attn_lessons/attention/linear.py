@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 
-from .base import whole_number
+from .base import full_precision, whole_number
 from .self_attention import SelfAttention
 
 
@@ -40,10 +40,10 @@ class LinearSelfAttention(SelfAttention):
 
 def linear_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
     """Positive features q, k (B, heads, N, m) and values (B, heads, N, d): (q·kᵀ) v / Σ(q·kᵀ), from right to left."""
-    k = k / k.shape[2]  # cancels; keeps the sums over all places small enough for half precision
-    summary = k.mT @ v.to(k.dtype)  # (B, heads, m, d): all places, whatever their number
-    total = k.sum(2, keepdim=True)  # (B, heads, 1, m)
-    return (q @ summary) / (q * total).sum(3, keepdim=True)
+    with full_precision(q):
+        summary = k.mT @ v.to(k.dtype)  # (B, heads, m, d): all places, whatever their number
+        total = k.sum(2, keepdim=True)  # (B, heads, 1, m)
+        return (q @ summary) / (q * total).sum(3, keepdim=True)
 
 
 def feature_map(x: torch.Tensor) -> torch.Tensor:
@@ -57,7 +57,8 @@ def feature_map(x: torch.Tensor) -> torch.Tensor:
     tensor([3.3546e-04, 1.0000e+00, 3.0000e+00])
     """
     x = x.to(torch.promote_types(x.dtype, torch.float32))
-    return x.clamp(-20, 0).exp() + x.relu()
+    positive = x.relu()
+    return positive + (x - positive).clamp(min=-20).exp()
 
 
 def normalised(scores: torch.Tensor) -> torch.Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 
-from .base import whole_number
+from .base import full_precision, whole_number
 from .linear import linear_attention, normalised
 from .self_attention import SelfAttention
 
@@ -55,7 +55,8 @@ class PerformerSelfAttention(SelfAttention):
 def log_features(x: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
     """w·x − ‖x‖²/2 for every direction w, in fp32 or better: (…, d), (m, d) → (…, m)."""
     x = x.to(torch.promote_types(x.dtype, torch.float32))
-    return x @ directions.to(x.dtype).mT - x.square().sum(-1, keepdim=True) / 2
+    with full_precision(x):
+        return x @ directions.to(x.dtype).mT - x.square().sum(-1, keepdim=True) / 2
 
 
 def positive_features(x: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:

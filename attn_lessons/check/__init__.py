@@ -2,5 +2,16 @@
 
 from .lesson01 import check_apply_gates, check_weighted_average
 from .lesson02 import check_se, check_squeeze
+from .lesson04 import check_adaptive_kernel, check_eca
+from .lesson05 import check_ca, check_pool_both
 
-__all__ = ["check_apply_gates", "check_se", "check_squeeze", "check_weighted_average"]
+__all__ = [
+    "check_adaptive_kernel",
+    "check_apply_gates",
+    "check_ca",
+    "check_eca",
+    "check_pool_both",
+    "check_se",
+    "check_squeeze",
+    "check_weighted_average",
+]

@@ -1,0 +1,47 @@
+"""How much of what varies goes along with a cause: gates by the colour of a chip, for example.
+
+Introduced in lesson 02.
+"""
+
+from __future__ import annotations
+
+import torch
+
+
+def explained(values: torch.Tensor, groups: torch.Tensor) -> float:
+    """Which part of the variance of `values` lies between groups: 0 if groups do not matter, 1 if nothing else does.
+
+    Parameters
+    ----------
+    values : torch.Tensor
+        (n, channels), the gates of n pictures, for example.
+    groups : torch.Tensor
+        int64 (n,), the group of each picture.
+
+    Returns
+    -------
+    float
+        Variance of the group means over the variance of all, added up over the channels.
+
+    Raises
+    ------
+    ValueError
+        If there is not one group a row, or nothing varies.
+
+    Examples
+    --------
+    >>> explained(torch.tensor([[1.0], [1.0], [3.0], [3.0]]), torch.tensor([0, 0, 1, 1]))
+    1.0
+    """
+    if values.dim() != 2 or groups.shape != values.shape[:1]:
+        raise ValueError(
+            f"values must be (n, channels) and groups (n,), one a row; these have shapes {tuple(values.shape)} and "
+            f"{tuple(groups.shape)}."
+        )
+    total = values.var(0, correction=0).sum()
+    if total == 0:
+        raise ValueError("values do not vary at all: there is nothing to explain.")
+    means = torch.empty_like(values)
+    for group in groups.unique():
+        means[groups == group] = values[groups == group].mean(0)
+    return (means.var(0, correction=0).sum() / total).item()
