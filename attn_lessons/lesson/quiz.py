@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from html import escape
+from string import ascii_lowercase
 
 from IPython.display import display
 
@@ -38,7 +39,7 @@ def quiz(*questions: Question) -> None:
     for number, question in enumerate(questions, 1):
         html.append(f"<p><strong>{number}. {escape(question.text)}</strong></p>")
         text.append(f"{number}. {question.text}")
-        for letter, (answer, is_right, why) in zip("abcdefgh", question.answers(), strict=False):
+        for letter, (answer, is_right, why) in zip(ascii_lowercase, question.answers(), strict=False):
             verdict = "✓ Right." if is_right else "✗ Not quite."
             html.append(
                 f"<details style='margin: 0.3em 0 0.3em 1.5em'><summary style='cursor: pointer'>{escape(answer)}"
