@@ -2,6 +2,7 @@
 
 from .lesson01 import check_apply_gates, check_weighted_average
 from .lesson02 import check_se, check_squeeze
+from .lesson03 import check_channel_attention, check_spatial_attention
 from .lesson04 import check_adaptive_kernel, check_eca
 from .lesson05 import check_ca, check_pool_both
 
@@ -9,9 +10,11 @@ __all__ = [
     "check_adaptive_kernel",
     "check_apply_gates",
     "check_ca",
+    "check_channel_attention",
     "check_eca",
     "check_pool_both",
     "check_se",
+    "check_spatial_attention",
     "check_squeeze",
     "check_weighted_average",
 ]

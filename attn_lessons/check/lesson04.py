@@ -27,6 +27,8 @@ def check_eca(attempt: Callable) -> None:
         result = _run(module, x, k)
         _check_kept_shape(result, x)
         weight = kernel.detach().reshape(k)
+        stretched = [m for m in module.modules() if isinstance(m, nn.Conv1d) and m.dilation != (1,)]
+        expect(not stretched, "your kernel skips channels (dilation): it hears the ones right beside its own.")
         _check_formula(result, x, weight)
         _check_gate(module, x, result)
         expect(
@@ -97,8 +99,8 @@ def _refuse_kernel(size: tuple[int, ...], channels: int, k: int) -> None:
             "line of C numbers, and the kernel slides along that."
         )
     ideas = {
-        (c, 1, k): f"groups=C gives every channel {k} weights of its own. One kernel of {k} weights slides along the "
-        "channels and serves them all.",
+        (c, 1, k): f"every channel has {k} weights of its own (groups=C, or C output channels). One kernel of {k} "
+        "weights slides along the channels and serves them all: Conv1d(1, 1, …).",
         (c, c, k): f"Conv1d(C, C, …) takes the C numbers as its input channels, so each gate hears all of them, with "
         f"{c * c * k} weights. Let the convolution slide along them: how many input channels has a line of numbers?",
         (c, c): "a linear layer from C to C lets every channel hear every other one, at C² weights; ECA's kernel sees "
@@ -152,8 +154,8 @@ def _diagnose(text: str, given: tuple | None, returned: tuple | None, b: int, c:
         )
     if returned and gates > 1 and gates != c and given and given[-1] == c:
         raise WrongIdea(
-            f"your convolution makes {gates} gates for {c} channels: with {k // 2} zeros at each end (k // 2), there "
-            "are as many as channels."
+            f"your convolution makes {gates} gates for {c} channels: with a stride of 1 and {k // 2} zeros at each "
+            "end (k // 2), there are as many as channels."
         )
     if given and given[-1] == 1 and c in given:
         raise WrongIdea(
@@ -209,6 +211,12 @@ def _check_formula(result: torch.Tensor, x: torch.Tensor, weight: torch.Tensor) 
         (x * _gate(s.relu().softmax(1), weight), "a softmax stands before the convolution: give it the plain means."),
         (x * gate.sigmoid(), "the sigmoid is applied twice."),
         (x * gate * gate, "the gate is applied twice."),
+        (x * gate.mean(1, keepdim=True), "all channels share one gate: do not average the gates over the channels."),
+        (x * (_logits(s, weight) + _logits(x.amax((2, 3)), weight)).sigmoid()[:, :, None, None], "you added the "
+         "maxima, as CBAM does: ECA squeezes by the mean alone."),
+        (x * _gate(s, weight.softmax(0)), "your kernel goes through a softmax first: use its weights as they are."),
+        (x * _gate(s - s.mean(1, keepdim=True), weight), "you took the mean over the channels away first: give the "
+         "kernel the plain means."),
         (x * (1 - gate), "open and closed are turned round: multiply by the gate, not by 1 − gate."),
         (s[:, :, None, None] * gate.expand_as(x), "you scaled the squeezed numbers: the gates weight x itself."),
         (x * _gate(s.mean(0, keepdim=True), weight), "you averaged over the batch: each picture has gates of its own."),
@@ -299,7 +307,7 @@ def _check_single_picture(module: nn.Module, x: torch.Tensor) -> None:
 
 
 # ------------------------------------------------------------------------------------------------ exercise 2
-CASES = [(c, 2, 1) for c in (8, 16, 24, 32, 48, 64, 96, 128, 256, 384, 512, 1024, 1280, 2048, 4096)]
+CASES = [(c, 2, 1) for c in (2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 256, 384, 512, 1024, 1280, 2048, 4096)]
 CASES += [(64, 1, 1), (256, 1, 1), (256, 2, 3), (512, 3, 2), (100, 1, 0), (4096, 4, 1), (8, 1, 8)]
 
 
@@ -356,6 +364,10 @@ def _size(c: int, gamma: int, b: int) -> int:
     return _up(math.log2(c) / gamma + b / gamma)
 
 
+def _t(c: int, gamma: int, b: int) -> float:
+    return math.log2(c) / gamma + b / gamma
+
+
 def _up(t: float) -> int:
     """Without its decimals, and one more where that is even."""
     return int(abs(t)) | 1
@@ -388,7 +400,9 @@ MISTAKES: list[tuple[Callable[[int, int, int], int], str]] = [
     (lambda c, g, b: int(math.log2(c) / g + b / g + 0.5) | 1, ROUND),
     (lambda c, g, b: math.ceil(math.log2(c) / g + b / g) | 1, "you round up first: drop the decimals instead."),
     (lambda c, g, b: _down(math.log2(c) / g + b / g), DOWN),
-    (lambda c, g, b: _nearest_down(math.log2(c) / g + b / g), "halfway between two odd numbers you take the lower one; "
+    (lambda c, g, b: (int(math.log2(c)) // g + b // g) | 1, "// drops the decimals of each part before they are "
+     "added: divide with /, and drop decimals once."),
+    (lambda c, g, b: _nearest_down(_t(c, g, b)), "halfway between two odd numbers you take the lower one; "
      "the recipe takes the upper one."),
     (lambda c, g, b: int(math.log2(c) / g + b / g), EVEN),
     (lambda c, g, b: round(math.log2(c) / g + b / g), EVEN),
@@ -404,6 +418,18 @@ MISTAKES: list[tuple[Callable[[int, int, int], int], str]] = [
     (lambda c, g, b: _up(math.log2(c / g) + b / g), "gamma divides the logarithm, not C."),
     (lambda c, g, b: _up(math.log2(c) / 2 + 1 / 2), "your answers stay the same whatever gamma and b are: "
      "numbers typed in, or a table, do not use the arguments."),
+    (lambda c, g, b: max(3, _size(c, g, b)), "for very few channels the formula gives 1, and you never return less "
+     "than 3: leave out the lower limit."),
+    (lambda c, g, b: 2 * round(_t(c, g, b) / 2) + 1, "you round half of t, and so overshoot: drop the decimals of t, "
+     "and add 1 only to an even number."),
+    (lambda c, g, b: _up(math.log2(c) / (g + b)), "gamma divides both terms: b is not added to gamma."),
+    (lambda c, g, b: _up(math.log2(c / g + b / g)), "only C is in the logarithm; gamma divides it afterwards."),
+    (lambda c, g, b: _up(math.log2(c) / g + b * g), "b is divided by gamma, not multiplied."),
+    (lambda c, g, b: int(math.log(c) / g + b / g), LOG),
+    (lambda c, g, b: round(math.log(c) / g + b / g) | 1, LOG),
+    (lambda c, g, b: _up(math.log(c)), LOG),
+    (lambda c, g, b: int(math.log10(c) / g + b / g), LOG10),
+    (lambda c, g, b: (c // g) | 1, "the logarithm is missing: the size would grow with C itself."),
     (lambda c, g, b: 3, "you return 3 whatever C is: that is the popular fixed size, not the formula."),
     (lambda c, g, b: 5, "you return 5 whatever C is."),
 ]  # fmt: skip

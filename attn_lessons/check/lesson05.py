@@ -33,7 +33,13 @@ def _call(attempt: Callable, x: torch.Tensor, prefix: str = "") -> torch.Tensor:
 @exercise("H row means, then W column means: each of them still knows where it comes from.")
 def check_pool_both(attempt: Callable) -> None:
     """Check exercise 1 of lesson 05: ``pool_both(x (B, C, H, W)) → (B, C, H + W)``."""
-    _check_pooled_shape(_call(attempt, torch.randn(2, 3, 4, 4)), 2, 3, 4, 4)
+    x = torch.randn(2, 3, 4, 4)
+    result = _call(attempt, x)
+    expect(
+        not any(same(result, x.mean(3) + sign * x.mean(2)) for sign in (1, -1)),
+        "you added row means and column means to each other: put them side by side instead.",
+    )
+    _check_pooled_shape(result, 2, 3, 4, 4)
     for b, c, h, w in ((2, 3, 4, 6), (2, 3, 4, 4), (3, 2, 5, 3), (1, 4, 1, 3), (1, 2, 3, 1)):
         x = torch.randn(b, c, h, w)
         result = _call(attempt, x, "it works for a square picture, but not for every other: " if h != w else "")
@@ -99,6 +105,12 @@ def _pooling_mistakes(x: torch.Tensor) -> Iterator[tuple[torch.Tensor, str]]:
     yield both.softmax(2), "rows and columns do not compete here: leave out the softmax."
     yield torch.cat([x.abs().mean(3), x.abs().mean(2)], 2), "you took absolute values first: signs should stay."
     yield torch.cat([x.square().mean(3), x.square().mean(2)], 2), "you squared first: leave the values as they are."
+    yield both - everything, "you took the mean of the whole picture off: only the means here."
+    if h == w:
+        yield (
+            torch.stack([rows, columns], 3).flatten(2),
+            "row and column means alternate: first all rows, then all columns.",
+        )
     yield both.mean(0, keepdim=True).expand_as(both), "you averaged over the batch: each picture has its own means."
     yield both.mean(1, keepdim=True).expand_as(both), "you averaged over the channels: each channel has its own means."
     scrambled = "view and reshape cut the numbers in another order and do not turn rows into columns: average along "
@@ -135,6 +147,8 @@ def _check_pooled_shape(result: torch.Tensor, b: int, c: int, h: int, w: int) ->
         (b, c + c): "one number is left per channel and direction: average over one dimension only.",
         (b, c, 2): "one number is left per channel and direction: average over one dimension only.",
         (b, c + h): "you averaged over the wrong dimensions: W goes for the row means, H for the column means.",
+        (b, 2 * h, w): "you averaged over the channels: W goes for the row means, H for the column means.",
+        (b, h, 2 * w): "you averaged over the channels: W goes for the row means, H for the column means.",
         (b, c * (h + w)): "keep the channels apart: (B, C, H + W).",
         (b, h, c + w): "you averaged over the channels: W goes for the row means, H for the column means.",
     }
@@ -218,6 +232,10 @@ class _Layers:
         first = [m for m in found if m.weight.shape[1] == channels and m.weight.shape[0] != channels]
         back = [m for m in found if m.weight.shape[0] == channels]
         expect(
+            all(getattr(m, "groups", 1) == 1 for m in found),
+            "one of your convolutions has groups: the layers mix all channels.",
+        )
+        expect(
             all(m.weight[0, 0].numel() == 1 for m in found),
             "one of your convolutions has a window larger than 1: rows and columns are not neighbours here, so use "
             "kernel size 1.",
@@ -255,7 +273,8 @@ class _Layers:
             f"has {width} channels.",
         )
         norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-        other = [m for m in module.modules() if isinstance(m, nn.LayerNorm | nn.GroupNorm)]
+        torchs = [m for m in module.modules() if type(m).__module__.startswith("torch.nn")]
+        other = [m for m in torchs if "Norm" in type(m).__name__ and m not in norms]
         expect(not other, f"that is {type(other[0]).__name__ if other else ''}; the recipe has batch normalisation.")
         expect(
             norms,
@@ -386,6 +405,16 @@ def _module_mistakes(x: torch.Tensor, layers: _Layers) -> Iterator[tuple[torch.T
         )
     for rows, columns in _scores(x, layers):
         row, column = rows[..., None], columns[:, :, None]
+        yield x * row.sigmoid().sigmoid() * column.sigmoid().sigmoid(), "the sigmoid is applied twice."
+        yield (
+            x * row.relu().sigmoid() * column.relu().sigmoid(),
+            "a ReLU stands before the sigmoids, so no gate can go below 0.5: leave it out.",
+        )
+        yield x * row.relu() * column.relu(), "a ReLU has no upper end: a sigmoid keeps the gates in (0, 1)."
+        yield (
+            x * row.clamp(0, 1) * column.clamp(0, 1),
+            "you cut the gates off at 0 and 1, where no gradient gets through: a sigmoid squashes them smoothly.",
+        )
         yield x * row * column, "there is no sigmoid: your gates can be negative or larger than 1."
         yield x * row.sigmoid() * column, "there is no sigmoid on the column gates."
         yield x * row * column.sigmoid(), "there is no sigmoid on the row gates."

@@ -126,7 +126,7 @@ def recorded(name: str) -> tuple[pd.DataFrame, dict]:
     Parameters
     ----------
     name : str
-        "glyphworld_se", for example.
+        "glyphworld_gates", for example.
 
     Returns
     -------
