@@ -163,10 +163,11 @@ def record(
 ) -> None:
     """Train what `out` does not hold yet, and append a row for each run; `score` adds columns of its own."""
     milliseconds = step_times(arms, recipe)
-    done = set()
+    done, columns = set(), None
     if out.exists():
         with open(out, newline="") as file:
-            done = {(row["data"], row["arm"], int(row["seed"])) for row in csv.DictReader(file)}
+            rows = csv.DictReader(file)
+            done, columns = {(row["data"], row["arm"], int(row["seed"])) for row in rows}, rows.fieldnames
     with open(out, "a", newline="", buffering=1) as file, progress_bar(len(cases) * len(arms), "runs") as bar:
         for data, seed, pair in cases:
             todo = [arm for arm in arms if (data, arm, seed) not in done]
@@ -176,6 +177,8 @@ def record(
                 model, result = train_once(arms[arm], train, test, recipe, seed)
                 result |= {"step_ms": milliseconds[arm]} | score(model, test)
                 row = {"data": data, "arm": arm, "seed": seed, **{k: round(v, 4) for k, v in result.items()}}
+                if columns not in (None, list(row)):
+                    raise ValueError(f"{out.name} has other columns than this recording: name another file with --out.")
                 writer = csv.DictWriter(file, row)
                 if file.tell() == 0:
                     writer.writeheader()

@@ -14,11 +14,6 @@ from attn_lessons.models import GlyphNet
 sizes = st.integers(1, 7)
 
 
-def fault(why: str) -> pytest.MarkDecorator:
-    """What the package gets wrong today; the test fails as soon as it is right, and this mark can go."""
-    return pytest.mark.xfail(strict=True, reason=f"FAULT: {why}")
-
-
 @pytest.fixture(autouse=True)
 def same_numbers_every_time():
     threads = torch.get_num_threads()
@@ -156,7 +151,6 @@ def test_without_a_gate_that_knows_places_there_is_no_map():
     assert place_map(seen) is None
 
 
-@fault("maps of different sizes fail in a product of tensors, or are stretched where one of them is 1×1")
 @pytest.mark.parametrize("size", [(4, 4), (1, 1)])
 def test_maps_of_different_sizes_are_refused_in_one_sentence(size):
     with pytest.raises(ValueError, match="8, 8") as raised:

@@ -97,12 +97,6 @@ def test_rows_say_where_the_network_looks(tmp_path, command):
     assert len({row["chance"] for row in rows}) == 1  # the same pictures on the same grid
 
 
-def fault(why: str) -> pytest.MarkDecorator:
-    """What the package gets wrong today; the test fails as soon as it is right, and this mark can go."""
-    return pytest.mark.xfail(strict=True, reason=f"FAULT: {why}")
-
-
-@fault("rows with more columns are written below a header that does not have them")
 def test_a_recording_with_other_columns_is_not_continued_silently(tmp_path, command):
     out = tmp_path / "glyphs.csv"
     command(out, *GLYPHS[:3], "--seeds", 1)

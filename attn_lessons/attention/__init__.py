@@ -59,8 +59,8 @@ def build_attention(mechanism: str | Callable[..., nn.Module], channels: int, **
 
     Raises
     ------
-    ValueError
-        If no mechanism has that name, or it has no such option.
+    ValueError, TypeError
+        If no mechanism has that name, or it has no such option; if `mechanism` is neither a name nor a class.
 
     Examples
     --------
@@ -80,6 +80,8 @@ def build_attention(mechanism: str | Callable[..., nn.Module], channels: int, **
             raise ValueError(f"{option}={options[option]!r} is no option of attention={name!r}: {takes}.")
         for missing in {p.name for p in known if p.default is p.empty} - options.keys():
             raise ValueError(f"attention={name!r} cannot be built without {missing}: give {missing}=… as well.")
+    if not callable(mechanism) or isinstance(mechanism, nn.Module):
+        raise TypeError(f"attention={mechanism!r} is neither a name nor a class: hand over the class itself.")
     return mechanism(channels, **options)
 
 

@@ -5,6 +5,7 @@ Introduced in lesson 02.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
@@ -26,9 +27,12 @@ class Attention(nn.Module):
     until somebody looks with `watch`.
     """
 
+    any_channels = False  # True where a mechanism has no weight of any channel's own, and takes channels=None
+
     def __init__(self, channels: int | None):
         super().__init__()
-        self.channels = None if channels is None else whole_number("channels", channels, least=1)
+        unbound = channels is None and self.any_channels
+        self.channels = None if unbound else whole_number("channels", channels, least=1)
         self._record: dict[str, torch.Tensor] | None = None
 
     def check(self, x: torch.Tensor) -> None:
@@ -99,6 +103,16 @@ def whole_number(argument: str, value: object, least: int, most: int | None = No
     if value < least or (most is not None and value > most):
         raise ValueError(f"{argument}={value} is not {allowed}{why}.")
     return value
+
+
+def real_number(argument: str, value: object, least: float, below: float = math.inf) -> float:
+    """`value` as a float from `least` to below `below`, or one sentence."""
+    allowed = f"a number of at least {least:g}" + (f" and below {below:g}" if below < math.inf else "")
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{argument}={value!r} is not {allowed}.")
+    if not least <= value < below:
+        raise ValueError(f"{argument}={value!r} is not {allowed}.")
+    return float(value)
 
 
 def odd_number(argument: str, value: object) -> int:

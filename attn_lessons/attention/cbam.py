@@ -32,8 +32,8 @@ class ChannelAttention(Attention):
 
     Notes
     -----
-    Parameters: 2·C·(C // r), and with biases C + C // r more. Hidden units start in pairs, as those of
-    `SqueezeExcitation` do.
+    Parameters: 2·C·(C // r), and with biases C + C // r more. Multiply-accumulates: 4·C·(C // r). Hidden units start
+    in pairs, as those of `SqueezeExcitation` do.
 
     Examples
     --------
@@ -78,8 +78,8 @@ class SpatialAttention(Attention):
 
     Notes
     -----
-    Parameters: 2·k² + 1, whatever C is. The paper's code has batch normalisation in place of the bias; timm and that
-    code put the maximum first or second, which only swaps two slices of the kernel.
+    Parameters: 2·k² + 1, whatever C is. Multiply-accumulates: 2·k²·H·W. The paper's code has
+    batch normalisation in place of the bias, and the maximum first, which only swaps two slices of the kernel.
 
     Examples
     --------
@@ -90,6 +90,8 @@ class SpatialAttention(Attention):
     >>> sum(p.numel() for p in attention.parameters())
     19
     """
+
+    any_channels = True
 
     def __init__(self, channels: int | None = None, kernel_size: int = 7):
         super().__init__(channels)
@@ -118,7 +120,7 @@ class CBAM(nn.Sequential):
 
     Notes
     -----
-    Parameters: 2·C·(C // r) + 2·k² + 1.
+    Parameters: 2·C·(C // r) + 2·k² + 1. Multiply-accumulates: 4·C·(C // r) + 2·k²·H·W.
 
     Examples
     --------

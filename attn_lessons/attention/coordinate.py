@@ -30,7 +30,8 @@ class CoordinateAttention(Attention):
 
     Notes
     -----
-    Parameters: 3·C·m + 3·m + 2·C. Popular tutorials leave out the biases and have a ReLU where the paper has h-swish.
+    Parameters: 3·C·m + 3·m + 2·C. Multiply-accumulates: 2·C·m·(H + W). Popular tutorials leave out
+    the biases and have a ReLU where the paper has h-swish.
 
     Batch normalisation of the hidden layer needs more than one value per unit when it trains: H + W of them in each
     picture are always enough.

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .base import divisor, height_and_width, whole_number
+from .base import divisor, height_and_width, real_number, whole_number
 from .self_attention import SelfAttention, query_at
 
 
@@ -82,15 +82,17 @@ class DeformableAttention(SelfAttention):
             raise ValueError(f"position={position!r} is not known: choose 'conv', 'table' or None.")
         if position == "table" and size is None:
             raise ValueError("position='table' needs size=(height, width) of the feature maps; size is None.")
-        if not offset_range >= 0:
-            raise ValueError(f"offset_range={offset_range} must be 0 or more.")
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout={dropout} must lie from 0 to below 1.")
+        self.offset_range = real_number("offset_range", offset_range, least=0)
+        self.dropout = real_number("dropout", dropout, least=0, below=1)
         self.size = None if size is None else height_and_width("size", size)
-        self.offset_range, self.dropout = float(offset_range), float(dropout)
         width, kernel = channels // groups, 2 * math.ceil(math.log2(stride)) + 3
         self.offset = None
-        if offset_range:
+        if self.offset_range:
+            if width == 1:
+                raise ValueError(
+                    f"groups={groups} leaves one channel to a group of channels={channels}, too few to find offsets "
+                    f"with: take fewer groups, or offset_range=0."
+                )
             self.offset = nn.Sequential(
                 nn.Conv2d(width, width, kernel, stride, kernel // 2, groups=width),
                 ChannelNorm(width),

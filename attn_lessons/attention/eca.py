@@ -32,7 +32,8 @@ class EfficientChannelAttention(Attention):
 
     Notes
     -----
-    Parameters: k, without a bias. The channels before the first and after the last count as zero.
+    Parameters: k, without a bias. Multiply-accumulates: k·C. The channels before the first and after the
+    last count as zero.
 
     Examples
     --------
@@ -43,6 +44,8 @@ class EfficientChannelAttention(Attention):
     >>> sum(p.numel() for p in eca.parameters())
     5
     """
+
+    any_channels = True
 
     def __init__(self, channels: int | None = None, kernel_size: int | None = None):
         super().__init__(channels)

@@ -31,7 +31,8 @@ class SqueezeExcitation(Attention):
 
     Notes
     -----
-    Parameters: 2·C·(C // r), and with biases C + C // r more. Gates lie in (0, 1) and start near 0.5.
+    Parameters: 2·C·(C // r), and with biases C + C // r more. Multiply-accumulates: 2·C·(C // r).
+    Gates lie in (0, 1) and start near 0.5.
 
     The hidden units start in pairs w, −w, so that ReLU passes one of each pair whatever the picture is. Drawn
     independently, all of them can be zero for every picture: such a module never learns. Lesson 02 counts how often.

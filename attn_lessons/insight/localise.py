@@ -59,6 +59,11 @@ def place_map(seen: dict[str, dict[str, torch.Tensor]]) -> torch.Tensor | None:
     Spatial maps count as they are, coordinate attention's as the mean of its gates over the channels; modules with maps
     of equal size are multiplied.
 
+    Raises
+    ------
+    ValueError
+        If the maps have different sizes.
+
     Examples
     --------
     >>> from attn_lessons.attention import CBAM, watch
@@ -75,5 +80,8 @@ def place_map(seen: dict[str, dict[str, torch.Tensor]]) -> torch.Tensor | None:
             one = (weights["row_gate"].mT @ weights["column_gate"]) / weights["row_gate"].shape[1]  # mean over channels
         else:
             continue
+        if product is not None and product.shape != one.shape:
+            sizes = f"{tuple(product.shape[1:])} and {tuple(one.shape[1:])}"
+            raise ValueError(f"these maps have different sizes, {sizes}, and no product: hand over one module's alone.")
         product = one if product is None else product * one
     return product
