@@ -7,6 +7,7 @@ again with the same arguments, it goes on where it was stopped.
 from __future__ import annotations
 
 import argparse
+import ast
 import csv
 import datetime
 import inspect
@@ -70,7 +71,13 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     photographs.add_argument("--pictures", type=int, help="train on so many of them, chosen by the seed (default: all)")
     photographs.add_argument("--epochs", type=int, default=12)
     for kind in (puzzles, photographs):
-        kind.add_argument("--attention", nargs="+", default=["none", "se"], help="mechanisms; far-sighted is a control")
+        kind.add_argument(
+            "--attention",
+            nargs="+",
+            default=["none", "se"],
+            help="mechanisms, with options where they differ from the default: deformable:offset_range=0,heads=8; "
+            "far-sighted is a control",
+        )
         kind.add_argument("--reduction", type=int, default=4, help="of the mechanisms that have one (default: 4)")
         kind.add_argument("--seeds", type=int, default=5)
         kind.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -107,16 +114,33 @@ def glyph_net(arm: str, reduction: int, device: torch.device) -> nn.Module:
     """The network of one arm: "far-sighted", the control without attention, or a mechanism."""
     if arm == "far-sighted":
         return GlyphNet(far_sighted=True).to(device)
-    return GlyphNet(attention=arm, **options_of(arm, reduction)).to(device)
+    mechanism, options = read_arm(arm, reduction=reduction, norm=True, size=(16, 16))  # cells of a picture
+    return GlyphNet(attention=mechanism, **options).to(device)
 
 
 def small_cnn(arm: str, num_classes: int, reduction: int, device: torch.device) -> nn.Module:
-    return SmallCNN(num_classes, attention=arm, **options_of(arm, reduction)).to(device)
+    mechanism, options = read_arm(arm, reduction=reduction)
+    return SmallCNN(num_classes, attention=mechanism, **options).to(device)
 
 
-def options_of(arm: str, reduction: int) -> dict[str, int]:
-    takes = inspect.signature(MECHANISMS[arm]).parameters if arm in MECHANISMS else ()
-    return {"reduction": reduction} if "reduction" in takes else {}
+def read_arm(arm: str, **common: object) -> tuple[str, dict[str, object]]:
+    """A mechanism and its options: those that the arm names, and those of `common` that the mechanism takes.
+
+    Examples
+    --------
+    >>> read_arm("deformable:offset_range=0,heads=8", reduction=4, norm=True)
+    ('deformable', {'norm': True, 'offset_range': 0, 'heads': 8})
+    """
+    mechanism, _, named = arm.partition(":")
+    takes = inspect.signature(MECHANISMS[mechanism]).parameters if mechanism in MECHANISMS else ()
+    options = {option: value for option, value in common.items() if option in takes}
+    for text in filter(None, named.split(",")):
+        option, _, value = text.partition("=")
+        try:
+            options[option] = ast.literal_eval(value)
+        except (SyntaxError, ValueError):
+            raise ValueError(f"--attention {arm}: {text!r} is not option=value, as in se:reduction=8.") from None
+    return mechanism, options
 
 
 def step_times(arms: dict[str, Callable[[], nn.Module]], recipe: Recipe) -> dict[str, float]:

@@ -218,6 +218,16 @@ def test_the_table_has_a_bias_for_each_displacement(h, w):
 
 
 # ------------------------------------------------------------------------------------------ places
+@pytest.mark.parametrize("name", FAMILY)
+def test_norm_standardises_what_is_weighted_and_leaves_x_in_the_sum(name):
+    normed, plain, x = FAMILY[name](5, 4, norm=True), FAMILY[name](5, 4), 3 * randn(2, 32, 5, 4).float() + 7
+    state = normed.state_dict()
+    plain.load_state_dict({key: value for key, value in state.items() if not key.startswith("norm")})
+    assert sum(value.numel() for key, value in state.items() if key.startswith("norm")) == 2 * 32
+    z = (x - x.mean((1, 2, 3), keepdim=True)) / (x.var((1, 2, 3), correction=0, keepdim=True) + 1e-5).sqrt()
+    torch.testing.assert_close(normed(x) - x, plain(z) - z, atol=1e-5, rtol=1e-5)
+
+
 @pytest.mark.parametrize("name", ["self", "linear", "efficient", "performer"])
 @settings(max_examples=10, deadline=None)
 @given(b=st.integers(1, 3), h=sizes, w=sizes)

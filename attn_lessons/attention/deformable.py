@@ -40,6 +40,8 @@ class DeformableAttention(SelfAttention):
         and no network for it.
     dropout : float, default 0.0
         The share of the weights that is dropped in training, below 1.
+    norm : bool, default False
+        As in `SelfAttention`.
 
     Raises
     ------
@@ -74,8 +76,9 @@ class DeformableAttention(SelfAttention):
         size: tuple[int, int] | None = None,
         offset_range: float = 2.0,
         dropout: float = 0.0,
+        norm: bool = False,
     ):
-        super().__init__(channels, heads)
+        super().__init__(channels, heads, norm=norm)
         self.groups = divisor("groups", groups, "heads", heads)
         self.stride = whole_number("stride", stride, 1)
         if position not in ("conv", "table", None):
@@ -117,10 +120,11 @@ class DeformableAttention(SelfAttention):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, C, H, W)
         self.check(x)
-        queries = self.query(x.flatten(2).mT)  # (B, N, C)
+        normed = self.norm(x)
+        queries = self.query(normed.flatten(2).mT)  # (B, N, C)
         q, query_map = self.split(queries), queries.mT.unflatten(2, x.shape[2:])
         points = self.points(query_map)  # (B, groups, h, w, 2), x and y in places
-        sampled = sample(self.by_group(x), points.flatten(0, 1))  # (B · groups, C / groups, h, w)
+        sampled = sample(self.by_group(normed), points.flatten(0, 1))  # (B · groups, C / groups, h, w)
         sampled = sampled.flatten(2).unflatten(0, (x.shape[0], self.groups)).flatten(1, 2).mT  # (B, n, C)
         k, v = self.split(self.key(sampled)), self.split(self.value(sampled))  # (B, heads, n, d)
         self.note(query=q.unflatten(2, x.shape[2:]), key=k, points=points)

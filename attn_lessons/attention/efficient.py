@@ -21,7 +21,7 @@ class EfficientSelfAttention(SelfAttention):
 
     Parameters
     ----------
-    channels, heads, key_channels
+    channels, heads, key_channels, norm
         As in `SelfAttention`.
 
     Notes

@@ -17,7 +17,7 @@ class LinearSelfAttention(SelfAttention):
 
     Parameters
     ----------
-    channels, heads, key_channels
+    channels, heads, key_channels, norm
         As in `SelfAttention`.
 
     Notes

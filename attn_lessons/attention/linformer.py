@@ -27,6 +27,8 @@ class LinformerSelfAttention(SelfAttention):
         As in `SelfAttention`.
     landmarks : int, default 64
         The number of rows of E and F.
+    norm : bool, default False
+        As in `SelfAttention`.
 
     Raises
     ------
@@ -46,8 +48,8 @@ class LinformerSelfAttention(SelfAttention):
     torch.Size([2, 64, 8, 6])
     """
 
-    def __init__(self, channels: int, size: tuple[int, int], heads: int = 4, landmarks: int = 64):
-        super().__init__(channels, heads)
+    def __init__(self, channels: int, size: tuple[int, int], heads: int = 4, landmarks: int = 64, norm: bool = False):
+        super().__init__(channels, heads, norm=norm)
         self.size = height_and_width("size", size)
         places = self.size[0] * self.size[1]
         whole_number("landmarks", landmarks, 1)

@@ -22,6 +22,8 @@ class PerformerSelfAttention(SelfAttention):
         As in `SelfAttention`.
     features : int, default 64
         m, the number of random features a head. More of them, less noise.
+    norm : bool, default False
+        As in `SelfAttention`.
 
     Notes
     -----
@@ -35,8 +37,8 @@ class PerformerSelfAttention(SelfAttention):
     torch.Size([1, 64, 56, 56])
     """
 
-    def __init__(self, channels: int, heads: int = 4, features: int = 64):
-        super().__init__(channels, heads)
+    def __init__(self, channels: int, heads: int = 4, features: int = 64, norm: bool = False):
+        super().__init__(channels, heads, norm=norm)
         whole_number("features", features, 1)
         self.register_buffer("directions", orthogonal_directions(features, channels // heads))
 

@@ -25,6 +25,9 @@ class SelfAttention(Attention):
         So many queries look from each place at once, each with C / heads of the channels. Divides C.
     key_channels : int, optional
         Width of queries and keys over all heads; C if left out. `heads` divides it.
+    norm : bool, default False
+        Standardise each picture's features before queries, keys and values are made of them, as Transformers do. Only
+        the sum keeps x as it is. 2·C parameters more.
 
     Raises
     ------
@@ -49,8 +52,9 @@ class SelfAttention(Attention):
     torch.Size([2, 4, 8, 6])
     """
 
-    def __init__(self, channels: int, heads: int = 4, key_channels: int | None = None):
+    def __init__(self, channels: int, heads: int = 4, key_channels: int | None = None, norm: bool = False):
         super().__init__(channels)
+        self.norm = nn.GroupNorm(1, channels) if norm else nn.Identity()
         self.heads = divisor("heads", heads, "channels", channels)
         key_channels = channels if key_channels is None else whole_number("key_channels", key_channels, least=1)
         divisor("heads", heads, "key_channels", key_channels)
@@ -61,7 +65,7 @@ class SelfAttention(Attention):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, C, H, W)
         self.check(x)
-        tokens = x.flatten(2).mT  # (B, N, C), one row a place
+        tokens = self.norm(x).flatten(2).mT  # (B, N, C), one row a place
         q, k, v = (self.split(layer(tokens)) for layer in (self.query, self.key, self.value))  # (B, heads, N, d)
         self.note(query=q.unflatten(2, x.shape[2:]), key=k)
         mixed = self.attend(q, k, v).to(v.dtype)  # (B, heads, N, d)
