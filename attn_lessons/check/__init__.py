@@ -5,6 +5,7 @@ from .lesson02 import check_se, check_squeeze
 from .lesson03 import check_channel_attention, check_spatial_attention
 from .lesson04 import check_adaptive_kernel, check_eca
 from .lesson05 import check_ca, check_pool_both
+from .lesson06 import check_linear_attend, check_repaired, check_self_attend
 
 __all__ = [
     "check_adaptive_kernel",
@@ -12,8 +13,11 @@ __all__ = [
     "check_ca",
     "check_channel_attention",
     "check_eca",
+    "check_linear_attend",
     "check_pool_both",
+    "check_repaired",
     "check_se",
+    "check_self_attend",
     "check_spatial_attention",
     "check_squeeze",
     "check_weighted_average",

@@ -2,5 +2,6 @@
 
 from .glyph_net import GlyphNet
 from .small_cnn import SmallCNN
+from .vgg import VGG, load_matching
 
-__all__ = ["GlyphNet", "SmallCNN"]
+__all__ = ["VGG", "GlyphNet", "SmallCNN", "load_matching"]
