@@ -17,6 +17,7 @@ import platform
 import shlex
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -42,7 +43,8 @@ def main(arguments: list[str] | None = None) -> None:
     torch.set_num_threads(options.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if options.kind == "glyphworld":
-        cases, recipe = list(glyphworld_cases(options)), GLYPHWORLD_RECIPE
+        cases = list(glyphworld_cases(options))
+        recipe = replace(GLYPHWORLD_RECIPE, learning_rate=options.learning_rate)
         arms = {arm: partial(glyph_net, arm, options.reduction, device) for arm in options.attention}
         score = pointing
     else:
@@ -64,6 +66,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     kinds = parser.add_subparsers(dest="kind", required=True)
     puzzles = kinds.add_parser("glyphworld", help="GlyphNet on GlyphWorld puzzles")
     puzzles.add_argument("--puzzles", nargs="+", choices=list(PUZZLES), default=list(PUZZLES))
+    puzzles.add_argument("--pictures", type=int, default=GLYPHWORLD_TRAIN, help="to train on (default: %(default)s)")
+    puzzles.add_argument("--learning-rate", type=float, default=GLYPHWORLD_RECIPE.learning_rate)
     photographs = kinds.add_parser("photographs", help="SmallCNN on pictures of yours, 32×32")
     photographs.add_argument("--train", required=True, help="folder or zip with one folder of pictures per class")
     photographs.add_argument("--test", required=True, help="the same, for testing")
@@ -88,11 +92,11 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def glyphworld_cases(options: argparse.Namespace) -> Iterator[Case]:
     for seed in range(options.seeds):  # all puzzles of one seed first: a recording that was stopped is still balanced
         for puzzle in options.puzzles:
-            yield puzzle, seed, partial(glyphworld_pair, puzzle, seed)
+            yield puzzle, seed, partial(glyphworld_pair, puzzle, options.pictures, seed)
 
 
-def glyphworld_pair(puzzle: str, seed: int) -> tuple[ImageSet, ImageSet]:
-    return glyphworld(puzzle, GLYPHWORLD_TRAIN, seed), glyphworld(puzzle, GLYPHWORLD_TEST, TEST_SEED)
+def glyphworld_pair(puzzle: str, pictures: int, seed: int) -> tuple[ImageSet, ImageSet]:
+    return glyphworld(puzzle, pictures, seed), glyphworld(puzzle, GLYPHWORLD_TEST, TEST_SEED)
 
 
 def photograph_cases(train: ImageSet, test: ImageSet, options: argparse.Namespace) -> Iterator[Case]:
@@ -216,7 +220,7 @@ def write_header(arguments: list[str], options: argparse.Namespace, recipe: Reci
     words = [Path(word).name if os.path.isabs(word) else word for word in words]  # folders of this machine say nothing
     header = {
         "command": shlex.join(["python", "-m", "attn_lessons.train", *words]),
-        "recipe": {name: getattr(value, "__name__", value) for name, value in vars(recipe).items()},
+        "recipe": recipe.in_words(),
         "seeds": options.seeds,
         "date": datetime.date.today().isoformat(),
         "hardware": torch.cuda.get_device_name() if device.type == "cuda" else f"CPU ({platform.machine()})",

@@ -9,7 +9,8 @@ import csv
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ from tqdm import tqdm
 
 from ..datasets import ImageSet, normalise
 from ..measure import evaluation_mode
+from .checkpoint import Checkpoint
 
 OPTIMIZERS = {  # fused: all parameters in one step, which matters for networks as small as these
     "adam": partial(Adam, fused=True),
@@ -71,6 +73,10 @@ class Recipe:
             if getattr(self, argument) < 1:
                 raise ValueError(f"{argument}={getattr(self, argument)} must be at least 1.")
 
+    def in_words(self) -> dict[str, object]:
+        """Every setting, as JSON can hold it."""
+        return {name: getattr(value, "__name__", value) for name, value in vars(self).items()}
+
     def scheduler(self, optimizer: Optimizer, batches: int) -> LambdaLR | MultiStepLR | ReduceLROnPlateau:
         """`batches` is the number of training steps of the whole run."""
         if self.schedule == "step":
@@ -113,7 +119,9 @@ def fit(
     seed : int, default 0
         Decides the order of the pictures, augmentation and dropout. The weights were drawn when you built `model`.
     folder : path, optional
-        Where ``batches.csv`` and ``epochs.csv`` are written, line by line, while the run goes on.
+        Where ``batches.csv`` and ``epochs.csv`` are written, line by line, and the state after each epoch, while the
+        run goes on. A run that was stopped, however, goes on from there when it is called again with the same
+        arguments, and ends as if it had never been stopped; one that was finished is read back.
     progress : bool, default True
 
     Returns
@@ -123,7 +131,9 @@ def fit(
     Raises
     ------
     ValueError
-        If `train` has fewer pictures than one batch.
+        If `train` has fewer pictures than one batch, or `folder` holds another run.
+    FloatingPointError
+        If the loss is no longer a number; the weights are those of the batch before.
     """
     recipe = recipe or Recipe()
     per_epoch = len(train) // recipe.batch_size
@@ -138,13 +148,18 @@ def fit(
         model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
     )
     schedule = recipe.scheduler(optimizer, recipe.epochs * per_epoch)
+    run = recipe.in_words() | {"seed": seed, "pictures": train.name, "number of pictures": len(train)}
+    checkpoint = Checkpoint(folder, run, model, optimizer, schedule, {"order": order, "augment": dice})
+    done = checkpoint.load()
 
     with (
-        Log(folder, "batches") as batches,
-        Log(folder, "epochs") as epochs,
+        Log(folder, "batches", done) as batches,
+        Log(folder, "epochs", done) as epochs,
         progress_bar(recipe.epochs * per_epoch, "training", progress) as bar,
+        in_one_sentence(recipe, batches.rows, folder),
     ):
-        for epoch in range(1, recipe.epochs + 1):
+        bar.update(done * per_epoch)
+        for epoch in range(done + 1, recipe.epochs + 1):
             start, seen = time.perf_counter(), len(batches.rows)
             learning_rate = optimizer.param_groups[0]["lr"]
             model.train()
@@ -155,6 +170,8 @@ def fit(
                     images = recipe.augment(images, dice)
                 scores = model(prepare(images))
                 loss = F.cross_entropy(scores, labels)
+                if not loss.isfinite():
+                    raise FloatingPointError(f"the loss is {loss.item()}")
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
@@ -183,6 +200,7 @@ def fit(
                 test_accuracy=tested["accuracy"],
                 seconds=time.perf_counter() - start,
             )
+            checkpoint.save(epoch)
     return History(pd.DataFrame(batches.rows), pd.DataFrame(epochs.rows))
 
 
@@ -209,15 +227,44 @@ def evaluate(model: nn.Module, pictures: ImageSet) -> dict[str, float]:
     }
 
 
-class Log:
-    """Rows of a run, kept, and written to ``folder/name.csv`` as they come, so that a killed run leaves its rows."""
+@contextmanager
+def in_one_sentence(recipe: Recipe, batches: list[dict], folder: str | Path | None) -> Iterator[None]:
+    """What stopped the training, where, and what to do next."""
+    try:
+        yield
+    except (KeyboardInterrupt, FloatingPointError, torch.cuda.OutOfMemoryError) as error:
+        at = f"after batch {batches[-1]['batch']} (epoch {batches[-1]['epoch']})" if batches else "in its first batch"
+        if isinstance(error, KeyboardInterrupt):
+            again = "starts anew" if folder is None else f"goes on after the last whole epoch, kept in {folder}"
+            text = f"Training was stopped {at}. The model keeps what it has learned; the same call {again}."
+        elif isinstance(error, FloatingPointError):
+            rate = recipe.learning_rate
+            text = f"Training stopped {at}, since {error}: try a learning_rate lower than {rate:g}, {rate / 4:g} say."
+        else:
+            text = f"The GPU's memory is full {at}: try a batch_size lower than {recipe.batch_size}."
+        raise type(error)(text) from None
 
-    def __init__(self, folder: str | Path | None, name: str):
+
+class Log:
+    """Rows of a run, kept, and written to ``folder/name.csv`` as they come, so that a killed run leaves its rows.
+
+    Rows that the file already has are kept if they are of the first `done` epochs; others are cut off, since that
+    epoch is done again.
+    """
+
+    def __init__(self, folder: str | Path | None, name: str, done: int = 0):
         self.rows: list[dict] = []
         self.file = None
         if folder is not None:
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            self.file = open(Path(folder) / f"{name}.csv", "w", newline="", buffering=1)  # noqa: SIM115
+            path = Path(folder) / f"{name}.csv"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.file = open(path, "a+" if done else "w", newline="", buffering=1)  # noqa: SIM115
+            if done:
+                self.file.seek(0)
+                title, *lines = (line for line in self.file.readlines() if line.endswith("\n"))
+                kept = [title, *(line for line in lines if int(line.partition(",")[0]) <= done)]
+                self.rows = [{name: number(text) for name, text in row.items()} for row in csv.DictReader(kept)]
+                self.file.truncate(sum(map(len, kept)))
 
     def row(self, **values) -> None:
         if self.file:
@@ -233,6 +280,10 @@ class Log:
     def __exit__(self, *exception) -> None:
         if self.file:
             self.file.close()
+
+
+def number(text: str) -> int | float:
+    return int(text) if text.isdigit() else float(text)
 
 
 def progress_bar(total: int, text: str, show: bool = True) -> tqdm:

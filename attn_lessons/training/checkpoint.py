@@ -1,0 +1,135 @@
+"""A run on disk: everything that the next epoch depends on, in one file that is never half written.
+
+Introduced in lesson 09.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+
+class Checkpoint:
+    """The state of a training run after an epoch, as ``folder/last.safetensors``.
+
+    Parameters
+    ----------
+    folder : path or None
+        Without one, nothing is saved, and every run starts at its beginning.
+    run : dict
+        What must be the same for a run to be continued: recipe, seed, pictures. Anything that JSON can hold.
+    model, optimizer, schedule
+        Loaded and saved in place.
+    dice : dict of str to torch.Generator
+        The run's own generators. Torch's global ones are saved as well, since dropout uses them.
+
+    Notes
+    -----
+    The file holds weights (``model.…``), moments (``optimizer.…``) and generators (``dice.…``) as tensors; the rest is
+    JSON in its header. A file is written beside the old one and then takes its place in one step: whenever the process
+    is killed, one of them is whole.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path | None,
+        run: dict,
+        model: nn.Module,
+        optimizer: Optimizer,
+        schedule: LRScheduler,
+        dice: dict[str, torch.Generator],
+    ):
+        self.path = None if folder is None else Path(folder) / "last.safetensors"
+        self.run = json.loads(json.dumps(run))  # as it will be read back: tuples are lists
+        self.model, self.optimizer, self.schedule, self.dice = model, optimizer, schedule, dice
+
+    def save(self, epoch: int) -> None:
+        """Write the state after `epoch` epochs."""
+        if self.path is None:
+            return
+        state = self.optimizer.state_dict()
+        header = {
+            "epoch": epoch,
+            "run": self.run,
+            "groups": state["param_groups"],
+            "schedule": {k: v for k, v in self.schedule.state_dict().items() if isinstance(v, int | float | list)},
+        }
+        tensors = {name: tensor.detach().contiguous() for name, tensor in self.tensors(state)}
+        beside = self.path.with_suffix(f".{os.getpid()}")
+        try:
+            save_file(tensors, beside, {"state": json.dumps(header)})
+            os.replace(beside, self.path)
+        finally:
+            beside.unlink(missing_ok=True)
+
+    def load(self) -> int:
+        """Take up the saved state, if there is one; returns the number of epochs that are done.
+
+        Raises
+        ------
+        ValueError
+            If the folder holds another run, or a file that cannot be read.
+        """
+        if self.path is None or not self.path.exists():
+            return 0
+        try:
+            with safe_open(self.path, "pt") as file:
+                header = json.loads(file.metadata()["state"])
+                saved = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except Exception as error:
+            raise ValueError(
+                f"{self.path} is not a checkpoint that can be read ({error}): delete it to start anew."
+            ) from None
+        for name, value in self.run.items():
+            before = header["run"].get(name)
+            if before != value:
+                raise ValueError(
+                    f"{self.path.parent} holds a run with {name} {before!r}, and this one has {value!r}: name another "
+                    f"folder, or delete that one."
+                )
+        self.model.load_state_dict(part(saved, "model"))
+        moments: dict[int, dict[str, torch.Tensor]] = {}
+        for name, tensor in part(saved, "optimizer").items():
+            index, _, key = name.partition(".")
+            moments.setdefault(int(index), {})[key] = tensor
+        self.optimizer.load_state_dict({"state": moments, "param_groups": header["groups"]})
+        self.schedule.load_state_dict(self.schedule.state_dict() | header["schedule"])
+        for name, state in part(saved, "dice").items():
+            if name == "torch":
+                torch.set_rng_state(state)
+            elif name == "cuda":
+                torch.cuda.set_rng_state(state, self.device)
+            else:
+                self.dice[name].set_state(state)
+        return header["epoch"]
+
+    def tensors(self, state: dict) -> Iterator[tuple[str, torch.Tensor]]:
+        for name, tensor in self.model.state_dict().items():
+            yield f"model.{name}", tensor
+        for index, moments in state["state"].items():
+            for key, value in moments.items():
+                if value is not None:
+                    yield f"optimizer.{index}.{key}", value
+        for name, generator in self.dice.items():
+            yield f"dice.{name}", generator.get_state()
+        yield "dice.torch", torch.get_rng_state()
+        if self.device.type == "cuda":
+            yield "dice.cuda", torch.cuda.get_rng_state(self.device)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+
+def part(tensors: dict[str, torch.Tensor], kind: str) -> dict[str, torch.Tensor]:
+    """Those whose names start with ``kind.``, without it."""
+    return {name.partition(".")[2]: tensor for name, tensor in tensors.items() if name.startswith(f"{kind}.")}

@@ -1,0 +1,235 @@
+"""Nothing is lost: a run that was stopped goes on, and ends as if it had never been stopped."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from attn_lessons.datasets import ImageSet
+from attn_lessons.training import Recipe, fit
+
+RECIPES = {
+    "adamw, cosine": Recipe(4, 8, "adamw", 0.02),
+    "adam, plateau": Recipe(4, 8, "adam", 0.5, schedule="plateau"),
+    "sgd, step": Recipe(4, 8, "sgd", 0.05, schedule="step"),
+}
+
+
+def noise(images: torch.Tensor, dice: torch.Generator) -> torch.Tensor:
+    return torch.randint(256, images.shape, generator=dice, dtype=torch.uint8)
+
+
+def pictures(n: int = 32) -> ImageSet:
+    images = torch.randint(256, (n, 3, 8, 8), generator=torch.Generator().manual_seed(n), dtype=torch.uint8)
+    return ImageSet("noise", images, torch.arange(n) % 2, ("a", "b"))
+
+
+def network() -> nn.Module:
+    torch.manual_seed(5)
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Dropout(0.3), nn.Linear(144, 2)
+    )
+
+
+class Stops(nn.Sequential):
+    """Raises `error` in training batch number `at`."""
+
+    def __init__(self, layers: nn.Module, at: int, error: BaseException):
+        super().__init__(*layers)
+        self.left, self.error = at, error
+
+    def forward(self, x):
+        self.left -= self.training
+        if self.training and self.left == 0:
+            raise self.error
+        return super().forward(x)
+
+
+def train(
+    folder: Path | None, recipe: Recipe = RECIPES["adamw, cosine"], model: nn.Module | None = None, seed: int = 1
+):
+    model = network() if model is None else model
+    return model, fit(model, pictures(), pictures(10), recipe, seed, folder, progress=False)
+
+
+def same_run(a: tuple, b: tuple) -> None:
+    for (name, one), other in zip(a[0].state_dict().items(), b[0].state_dict().values(), strict=True):
+        assert torch.equal(one, other), name
+    pd.testing.assert_frame_equal(a[1].batches, b[1].batches, check_exact=True)
+    columns = [name for name in a[1].epochs if name != "seconds"]
+    pd.testing.assert_frame_equal(a[1].epochs[columns], b[1].epochs[columns], check_exact=True)
+
+
+# ------------------------------------------------------------------------------------------ goes on
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+@pytest.mark.parametrize("at", [1, 4, 5, 9, 16])  # in the first epoch, at the end of one, at the start of one, …
+def test_a_stopped_run_ends_as_if_it_had_not_been_stopped(recipe, at, tmp_path):
+    whole = train(None, recipe)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, recipe, Stops(network(), at, KeyboardInterrupt()))
+    torch.rand(7)  # what else the process drew meanwhile does not matter
+    same_run(train(tmp_path, recipe), whole)
+    for name, table in (("batches", whole[1].batches), ("epochs", whole[1].epochs)):
+        columns = [column for column in table if column != "seconds"]
+        pd.testing.assert_frame_equal(pd.read_csv(tmp_path / f"{name}.csv")[columns], table[columns], rtol=1e-12)
+
+
+def test_augmentation_goes_on_with_its_own_dice(tmp_path):
+    recipe = Recipe(3, 8, "sgd", 0.05, augment=noise)
+    whole = train(None, recipe)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, recipe, Stops(network(), 7, KeyboardInterrupt()))
+    same_run(train(tmp_path, recipe), whole)
+
+
+def test_stopped_again_and_again(tmp_path):
+    whole = train(None)
+    for at in (6, 3, 6):
+        with pytest.raises(KeyboardInterrupt):
+            train(tmp_path, model=Stops(network(), at, KeyboardInterrupt()))
+    same_run(train(tmp_path), whole)
+
+
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, {tests!r})
+import test_resume as t, torch
+torch.set_num_threads(1)
+writes = 0
+def kill_at(original):
+    def call(*arguments, **options):
+        global writes
+        writes += 1
+        if writes == {write}:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(*arguments, **options)
+    return call
+import attn_lessons.training.checkpoint as c, attn_lessons.training.loop as l
+if {where!r} == "replace":
+    c.os.replace = kill_at(c.os.replace)
+elif {where!r} == "save":
+    c.save_file = kill_at(c.save_file)
+else:
+    l.Log.row = kill_at(l.Log.row)
+t.train({folder!r})
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows has no SIGKILL")
+@pytest.mark.parametrize(("where", "write"), [("row", 2), ("row", 10), ("save", 2), ("replace", 3)])
+def test_a_killed_process_goes_on(where, write, tmp_path):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    whole = train(None)
+    tests = str(Path(__file__).parent)
+    code = KILLED.format(tests=tests, where=where, write=write, folder=str(tmp_path))
+    paths = os.pathsep.join([str(Path(tests).parent), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": paths}, capture_output=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    same_run(train(tmp_path), whole)
+    torch.set_num_threads(threads)
+
+
+def test_half_a_line_in_a_log_is_cut_off(tmp_path):
+    whole = train(None)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, model=Stops(network(), 7, KeyboardInterrupt()))
+    with open(tmp_path / "batches.csv", "a", newline="") as file:
+        file.write("1")  # of an epoch 10, say
+    same_run(train(tmp_path), whole)
+
+
+def test_a_finished_run_is_read_back_and_not_trained_again(tmp_path):
+    whole = train(tmp_path)
+    same_run(train(tmp_path, model=Stops(network(), 1, AssertionError())), whole)
+
+
+# ------------------------------------------------------------------------------------------ refused
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"recipe": Recipe(5, 8)}, "epochs 4, and this one has 5"),
+        ({"recipe": Recipe(4, 8, "adamw", 0.01)}, "learning_rate 0.02, and this one has 0.01"),
+        ({"seed": 2}, "seed 1, and this one has 2"),
+    ],
+)
+def test_another_run_in_the_folder_is_not_continued(change, words, tmp_path):
+    train(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(ValueError, match=words) as raised:
+        train(tmp_path, **change)
+    assert "another folder" in str(raised.value) and "\n" not in str(raised.value)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:100], lambda data: b"", lambda data: b"x" * 50])
+def test_a_damaged_checkpoint_is_named(damage, tmp_path):
+    train(tmp_path)
+    path = tmp_path / "last.safetensors"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ValueError, match=r"last\.safetensors is not a checkpoint"):
+        train(tmp_path)
+
+
+def test_another_safetensors_file_is_named(tmp_path):
+    save_file({"x": torch.zeros(1)}, tmp_path / "last.safetensors")
+    with pytest.raises(ValueError, match=r"last\.safetensors is not a checkpoint"):
+        train(tmp_path)
+
+
+# ------------------------------------------------------------------------------------------ stopped, in one sentence
+def test_ctrl_c_leaves_a_usable_model_and_says_what_to_do(tmp_path):
+    model = Stops(network(), 7, KeyboardInterrupt())
+    before = [p.clone() for p in model.parameters()]
+    with pytest.raises(KeyboardInterrupt, match=r"after batch 6 \(epoch 2\).*goes on after the last whole epoch"):
+        train(tmp_path, model=model)
+    assert any(not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+    assert torch.isfinite(model.eval()(torch.zeros(2, 3, 8, 8))).all()
+    with pytest.raises(KeyboardInterrupt, match=r"in its first batch.*starts anew"):
+        train(None, model=Stops(network(), 1, KeyboardInterrupt()))
+
+
+def test_a_loss_that_is_no_number_stops_before_it_ruins_the_weights(tmp_path):
+    class Explodes(nn.Sequential):
+        calls = 0
+
+        def forward(self, x):
+            self.calls += self.training
+            return super().forward(x) * (float("inf") if self.calls == 6 else 1)
+
+    model = Explodes(*network())
+    with pytest.raises(FloatingPointError, match=r"after batch 5 .*nan.*lower than 0\.02, 0\.005 say"):
+        train(tmp_path, model=model)
+    assert all(p.isfinite().all() for p in model.parameters())
+    assert len(pd.read_csv(tmp_path / "batches.csv")) == 5
+
+
+def test_a_full_gpu_is_told_in_one_sentence():
+    model = Stops(network(), 3, torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate …"))
+    with pytest.raises(torch.cuda.OutOfMemoryError, match=r"full after batch 2 .*batch_size lower than 8"):
+        train(None, model=model)
+
+
+def test_other_errors_are_left_as_they_are():
+    with pytest.raises(ZeroDivisionError, match="mine"):
+        train(None, model=Stops(network(), 3, ZeroDivisionError("mine")))
+
+
+# ------------------------------------------------------------------------------------------ the file
+def test_the_file_holds_nothing_but_tensors_and_json(tmp_path):
+    model, _ = train(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["batches.csv", "epochs.csv", "last.safetensors"]
+    with safe_open(tmp_path / "last.safetensors", "pt") as file:
+        header = json.loads(file.metadata()["state"])
+        for name, value in model.state_dict().items():
+            assert torch.equal(file.get_tensor(f"model.{name}"), value)
+    assert header["epoch"] == 4 and header["run"]["seed"] == 1 and header["run"]["optimizer"] == "adamw"
