@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV_PYTHON = .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab test notebooks bench figures links format requirements clean
+.PHONY: help setup lab test notebooks editions bench figures links format requirements clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-14s%s\n", $$1, $$2 }' Makefile
@@ -19,6 +19,9 @@ test: setup  ## run the tests and every lesson, and compare each cell with its c
 
 notebooks: setup  ## execute the lessons anew and write their outputs (ONLY="02_se 04_eca": just these)
 	@$(VENV_PYTHON) .ci/notebooks.py $(ONLY)
+
+editions: setup  ## write the lessons for students (no solutions) and instructors (answers open) into dist/
+	@$(VENV_PYTHON) .ci/editions.py
 
 # Without these two settings the C library hands memory back after every step, and page faults are what is measured.
 bench: setup  ## time the attention modules beside timm's and torchvision's
