@@ -53,7 +53,7 @@ def instructor(lesson):
         elif "answer" in cell.metadata:
             cells.append(below(cell, f"**Expected answer.** {cell.metadata.answer}"))
         elif cell.cell_type == "code" and "quiz" in tags(cell):
-            right = [f"{i}. {answer} {why}" for i, (answer, why) in enumerate(right_answers(cell.source), 1)]
+            right = [f"{i}. **{answer}** {why}" for i, (answer, why) in enumerate(right_answers(cell.source), 1)]
             cells.append(below(cell, "**Right answers**\n\n" + "\n".join(right)))
     lesson.cells = cells
     return lesson

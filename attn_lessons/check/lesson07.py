@@ -41,7 +41,7 @@ def _call(attempt: Callable, *inputs: torch.Tensor) -> torch.Tensor:
 @exercise("four neighbours, weighted by how near they are, and a gradient for the point itself: it can learn to move.")
 def check_bilinear(attempt: Callable) -> None:
     """Check exercise 1 of lesson 07: ``bilinear(image (C, H, W), x (n,), y (n,)) → (C, n)``."""
-    for c, h, w, n in ((3, 4, 6, 5), (2, 5, 5, 7), (4, 2, 3, 6), (1, 6, 2, 1)):
+    for c, h, w, n in ((2, 5, 5, 7), (3, 4, 6, 5), (4, 2, 3, 6), (1, 6, 2, 1)):
         image = torch.randn(c, h, w)
         x, y = torch.rand(n) * (w - 1), torch.rand(n) * (h - 1)
         result = _call(attempt, image, x, y)
@@ -52,7 +52,7 @@ def check_bilinear(attempt: Callable) -> None:
         constant = _call(attempt, torch.full_like(image, 2.5), x, y)
         expect(
             same(constant, torch.full_like(constant, 2.5)),
-            "a picture that is 2.5 everywhere gives you other values between places: the four weights must add up to 1.",
+            "where the picture is 2.5 everywhere, you get other values: the four weights must add up to 1.",
         )
         expect(
             same(result, right),
@@ -89,10 +89,11 @@ def _bilinear_mistakes(image: torch.Tensor, x: torch.Tensor, y: torch.Tensor) ->
             "x and y have changed places: x counts columns, but a picture is indexed with the row first, "
             "image[:, y, x]. For a square picture nothing complains.",
         )
-    yield _mix(p, q, r, s, b, a), "the fractions have changed places: a, the one of x, mixes left and right; b, of y, "\
-        "mixes upper and lower."
-    yield _mix(p, r, q, s, a, b), "the upper right and the lower left neighbour have changed places: x first picks the "\
-        "column, y the row."
+    yield (
+        _mix(p, q, r, s, b, a),
+        "the fractions have changed places: a, the one of x, mixes left and right; b, of y, mixes upper and lower. "
+        "(Or did the upper right and the lower left neighbour?)",
+    )
     nearest = "you took the nearest place only: a rounded point feels no small step, and no gradient. Mix all four."
     yield image[:, (y + 0.5).floor().long(), (x + 0.5).floor().long()], nearest
     yield image[:, y.round().long(), x.round().long()], nearest
@@ -100,8 +101,14 @@ def _bilinear_mistakes(image: torch.Tensor, x: torch.Tensor, y: torch.Tensor) ->
     yield s, "you took the lower right neighbour only: mix all four."
     yield (p + q + r + s) / 4, "you took the plain mean of the four neighbours: the nearer one counts more."
     yield p + q + r + s, "you added the four neighbours: weight each by how near it is."
-    yield _mix(p, q, r, s, 1 - a, 1 - b), "near and far are turned round: at a = 0, the left neighbour has all the weight."
-    yield _mix(p, q, r, s, 1 - a, b), "left and right are turned round: at a = 0, the left neighbour has all the weight."
+    yield (
+        _mix(p, q, r, s, 1 - a, 1 - b),
+        "near and far are turned round: at a = 0, the left neighbour has all the weight.",
+    )
+    yield (
+        _mix(p, q, r, s, 1 - a, b),
+        "left and right are turned round: at a = 0, the left neighbour has all the weight.",
+    )
     yield _mix(p, q, r, s, a, 1 - b), "upper and lower are turned round: at b = 0, the upper one has all the weight."
     yield (1 - a) * p + a * q, "you mixed left and right in the upper row only: the lower row counts as well."
     yield (1 - b) * p + b * r, "you mixed upper and lower in the left column only: the right column counts as well."
@@ -130,7 +137,10 @@ def _bilinear_mistakes(image: torch.Tensor, x: torch.Tensor, y: torch.Tensor) ->
         idea = "grid_sample got coordinates of one convention and align_corners of the other; it is also what you are "
         idea += "about to understand: write the four neighbours out."
         for grid in (stretched, halves, plain):
-            yield F.grid_sample(image[None], grid[None, None], padding_mode=padding, align_corners=corners)[0, :, 0], idea
+            yield (
+                F.grid_sample(image[None], grid[None, None], padding_mode=padding, align_corners=corners)[0, :, 0],
+                idea,
+            )
 
 
 def _check_whole_places(attempt: Callable, image: torch.Tensor) -> None:
@@ -154,8 +164,8 @@ def _check_whole_places(attempt: Callable, image: torch.Tensor) -> None:
     edge = (columns == w - 1) | (rows == h - 1)
     expect(
         not (wrong & ~edge).any() or not (result[:, wrong].abs() < 1e-6).all(),
-        "at whole coordinates you get 0: there floor and ceil are one and the same place, and both weights vanish. Take "
-        "floor + 1 as the other neighbour, or 1 − a as the weight of the first.",
+        "at whole coordinates you get 0: there floor and ceil are one and the same place, and both weights vanish. "
+        "Take floor + 1 as the other neighbour, or 1 − a as the weight of the first.",
     )
     expect(
         (wrong & ~edge).any(),
@@ -214,7 +224,7 @@ def _check_sampled_shape(result: torch.Tensor, c: int, n: int) -> None:
 @exercise("each point stands in the middle of its cell, and at stride 1 the picture comes back as it was.")
 def check_reference_grid(attempt: Callable) -> None:
     """Check exercise 2 of lesson 07: ``reference_grid(height, width, stride) → (h, w, 2)``."""
-    for height, width, stride in ((4, 6, 2), (8, 8, 2), (6, 6, 1), (3, 5, 1), (12, 6, 3), (4, 8, 4)):
+    for height, width, stride in ((4, 6, 2), (8, 8, 2), (12, 6, 3), (6, 6, 1), (3, 5, 1), (4, 8, 4)):
         given = f"height={height}, width={width}, stride={stride}"
         try:
             result = _guarded(attempt, height, width, stride, given=given)
@@ -223,7 +233,7 @@ def check_reference_grid(attempt: Callable) -> None:
         expect(result is not None, "your code returned None: does its last line say return?")
         expect(
             isinstance(result, torch.Tensor),
-            f"your code returned {type(result).__name__}; a single tensor is wanted: torch.stack puts x and y together.",
+            f"your code returned {type(result).__name__}; a single tensor is wanted: stack x and y in one.",
         )
         h, w = height // stride, width // stride
         _check_grid_shape(result, h, w, height, width, given)
@@ -271,7 +281,9 @@ def _grid_mistakes(h: int, w: int, height: int, width: int, stride: int) -> Iter
     yield _grid(h, w).flip(1), "x counts from right to left: it grows to the right."
     yield -_grid(h, w), "both axes are turned round: −1 is the left and the upper edge."
     ends = "your outermost points lie on the edges of the picture, −1 and 1: that is the convention of "
-    ends += "align_corners=True, or linspace from end to end. The middles of the outer cells lie half a cell further in."
+    ends += (
+        "align_corners=True, or linspace from end to end. The middles of the outer cells lie half a cell further in."
+    )
     if h > 1 and w > 1:
         yield _pairs(i * 2 / (h - 1) - 1, j * 2 / (w - 1) - 1), ends
         yield (
@@ -281,9 +293,7 @@ def _grid_mistakes(h: int, w: int, height: int, width: int, stride: int) -> Iter
         )
     if height > 1 and width > 1:
         yield (
-            _pairs(
-                ((i + 0.5) * stride - 0.5) * 2 / (height - 1) - 1, ((j + 0.5) * stride - 0.5) * 2 / (width - 1) - 1
-            ),
+            _pairs(((i + 0.5) * stride - 0.5) * 2 / (height - 1) - 1, ((j + 0.5) * stride - 0.5) * 2 / (width - 1) - 1),
             "the points are right, in the coordinates of align_corners=True: here −1 and 1 are the outer edges of the "
             "picture, not the middles of its outer places.",
         )
@@ -292,8 +302,10 @@ def _grid_mistakes(h: int, w: int, height: int, width: int, stride: int) -> Iter
             "these are the upper left places of the cells, in the coordinates of align_corners=True: take the middles.",
         )
     yield _pairs(i * 2 / h - 1, j * 2 / w - 1), "these are the upper left corners of the cells: add half a cell."
-    yield _pairs((i + 1) * 2 / h - 1, (j + 1) * 2 / w - 1), "these are the lower right corners of the cells: half a "\
-        "cell too far."
+    yield (
+        _pairs((i + 1) * 2 / h - 1, (j + 1) * 2 / w - 1),
+        "these are the lower right corners of the cells: half a cell too far.",
+    )
     yield (
         _pairs((i * stride + 0.5) * 2 / height - 1, (j * stride + 0.5) * 2 / width - 1),
         "these are the middles of each cell's upper left place: the middle of the whole cell is wanted.",
@@ -311,13 +323,21 @@ def _grid_mistakes(h: int, w: int, height: int, width: int, stride: int) -> Iter
         _pairs((i + 0.5) * stride - 0.5, (j + 0.5) * stride - 0.5),
         "your points are counted in places: turn them into grid_sample's own coordinates, from −1 to 1.",
     )
-    yield _pairs((i + 0.5) * stride, (j + 0.5) * stride), "your points are counted in places: turn them into "\
-        "grid_sample's own coordinates, from −1 to 1."
+    yield (
+        _pairs((i + 0.5) * stride, (j + 0.5) * stride),
+        "your points are counted in places: turn them into grid_sample's own coordinates, from −1 to 1.",
+    )
     yield _pairs(i, j), "these are the indices of the points: turn them into coordinates from −1 to 1."
     yield _pairs(i + 0.5, j + 0.5), "these are counted in cells: turn them into coordinates from −1 to 1."
     if h != w:
-        yield _pairs((i + 0.5) * 2 / w - 1, (j + 0.5) * 2 / w - 1), "both axes are divided by the width: y by the height."
-        yield _pairs((i + 0.5) * 2 / h - 1, (j + 0.5) * 2 / h - 1), "both axes are divided by the height: x by the width."
+        yield (
+            _pairs((i + 0.5) * 2 / w - 1, (j + 0.5) * 2 / w - 1),
+            "both axes are divided by the width: y by the height.",
+        )
+        yield (
+            _pairs((i + 0.5) * 2 / h - 1, (j + 0.5) * 2 / h - 1),
+            "both axes are divided by the height: x by the width.",
+        )
     yield (
         _pairs((i + 0.5) * 2 / height - 1, (j + 0.5) * 2 / width - 1),
         "your points lie a place apart, in the upper left corner: neighbouring points are stride places apart.",
@@ -336,13 +356,15 @@ def _check_grid_shape(result: torch.Tensor, h: int, w: int, height: int, width: 
         (w, h, 2): "rows first: h, then w. What does meshgrid do with indexing='xy', what with 'ij'?",
         (height, width, 2): "that is a point for every place: one for every stride × stride places is wanted.",
         (height, width): "that is a number for every place: one point for every stride × stride places is wanted.",
-        (h + 1, w + 1, 2): "one row and one column of points too many: those are the corners of the cells, not middles.",
+        (
+            h + 1,
+            w + 1,
+            2,
+        ): "one row and one column of points too many: those are the corners of the cells, not middles.",
     }
     if shape != (h, w, 2):
         idea = ideas.get(shape, "one point for every stride × stride places is wanted, x and y on the last axis.")
-        raise WrongIdea(
-            f"with {given}, your grid has shape {shape_of(*shape)} instead of {shape_of(h, w, 2)}: {idea}"
-        )
+        raise WrongIdea(f"with {given}, your grid has shape {shape_of(*shape)} instead of {shape_of(h, w, 2)}: {idea}")
 
 
 # ------------------------------------------------------------------------------------------------ exercise 3
@@ -350,7 +372,8 @@ def _check_grid_shape(result: torch.Tensor, h: int, w: int, height: int, width: 
 def check_sample_groups(attempt: Callable) -> None:
     """Check exercise 3 of lesson 07: ``sample_groups(x (B, C, H, W), grid (B, G, h, w, 2)) → (B, C, h, w)``."""
     for b, groups, width, h, w, rows, columns in (
-        (2, 2, 3, 5, 6, 3, 4), (3, 3, 3, 4, 4, 4, 4), (1, 4, 2, 6, 3, 2, 1), (2, 2, 2, 5, 5, 5, 5), (2, 1, 3, 3, 3, 1, 2)
+        (2, 3, 2, 5, 6, 3, 4), (3, 3, 3, 4, 4, 4, 4), (1, 4, 2, 6, 3, 2, 1), (2, 2, 2, 5, 5, 5, 5),
+        (2, 1, 3, 3, 3, 1, 2),
     ):  # fmt: skip
         x, grid = torch.randn(b, groups * width, h, w), torch.rand(b, groups, rows, columns, 2) * 2.4 - 1.2
         result = _call(attempt, x, grid)
@@ -381,8 +404,14 @@ def _group_mistakes(x: torch.Tensor, grid: torch.Tensor) -> Iterable[tuple[torch
     b, c, h, w = x.shape
     groups = grid.shape[1]
     if groups > 1:
-        yield _by_group(x, grid[:, :1].expand_as(grid)), "every group got the points of the first one: each has its own."
-        yield _by_group(x, grid[:, -1:].expand_as(grid)), "every group got the points of the last one: each has its own."
+        yield (
+            _by_group(x, grid[:, :1].expand_as(grid)),
+            "every group got the points of the first one: each has its own.",
+        )
+        yield (
+            _by_group(x, grid[:, -1:].expand_as(grid)),
+            "every group got the points of the last one: each has its own.",
+        )
         yield (
             _by_group(x, grid.mean(1, keepdim=True).expand_as(grid)),
             "every group got the mean of all points: each has its own.",
@@ -411,19 +440,26 @@ def _group_mistakes(x: torch.Tensor, grid: torch.Tensor) -> Iterable[tuple[torch
             )
             yield straight.unflatten(0, (groups, b)).transpose(0, 1).flatten(1, 2), idea
         every = sum(F.grid_sample(x, grid[:, g], padding_mode="border", align_corners=False) for g in range(groups))
-        yield every / groups, "every channel was read at all groups' points, and averaged: a channel belongs to one group."
+        yield (
+            every / groups,
+            "every channel was read at all groups' points, and averaged: a channel belongs to one group.",
+        )
         yield every, "every channel was read at all groups' points, and added up: a channel belongs to one group."
     if b > 1:
         yield _by_group(x, grid[:1].expand_as(grid)), "every picture got the points of the first one: each has its own."
-    yield _by_group(x, grid, padding_mode="zeros"), "beyond the edge you read 0: here the edge goes on, as in "\
-        "padding_mode='border'."
-    yield _by_group(x, grid, padding_mode="reflection"), "beyond the edge you read the picture mirrored: here the edge "\
-        "goes on, as in padding_mode='border'."
+    yield (
+        _by_group(x, grid, padding_mode="zeros"),
+        "beyond the edge you read 0: here the edge goes on, as in padding_mode='border'.",
+    )
+    yield (
+        _by_group(x, grid, padding_mode="reflection"),
+        "beyond the edge you read the picture mirrored: here the edge goes on, as in padding_mode='border'.",
+    )
     for padding in ("border", "zeros"):
         yield (
             _by_group(x, grid, align_corners=True, padding_mode=padding),
-            "that is align_corners=True: here −1 and 1 are the outer edges of the picture, not the middles of its outer "
-            "places.",
+            "that is align_corners=True: here −1 and 1 are the outer edges of the picture, not the middles of its "
+            "outer places.",
         )
     for padding in ("border", "zeros"):
         yield (
@@ -463,7 +499,8 @@ def _check_who_reads_what(attempt: Callable, x: torch.Tensor, grid: torch.Tensor
     shifted[0, 0] = -0.7 * shifted[0, 0] + 0.05
     moved = ~torch.isclose(_call(attempt, x, shifted), result, atol=1e-5).flatten(2).all(2)
     expect(
-        not moved[1:].any(), "move the points of the first picture, and samples of other pictures change: keep them apart."
+        not moved[1:].any(),
+        "move the points of the first picture, and samples of other pictures change: keep them apart.",
     )
     expect(
         not moved[0, width:].any(),
@@ -482,10 +519,32 @@ def _check_group_shape(result: torch.Tensor, x: torch.Tensor, grid: torch.Tensor
     shape = tuple(result.shape)
     ideas = {
         (b * groups, c // groups, rows, columns): "the groups still lie in the batch: bring them back to the channels.",
-        (b, groups, c // groups, rows, columns): "the groups still have an axis of their own: join it with the channels.",
-        (b, groups, c, rows, columns): "every channel was read at every group's points: a channel belongs to one group.",
-        (b, groups * c, rows, columns): "every channel was read at every group's points: a channel belongs to one group.",
-        (b * groups, c, rows, columns): "every channel was read at every group's points: a channel belongs to one group.",
+        (
+            b,
+            groups,
+            c // groups,
+            rows,
+            columns,
+        ): "the groups still have an axis of their own: join it with the channels.",
+        (
+            b,
+            groups,
+            c,
+            rows,
+            columns,
+        ): "every channel was read at every group's points: a channel belongs to one group.",
+        (
+            b,
+            groups * c,
+            rows,
+            columns,
+        ): "every channel was read at every group's points: a channel belongs to one group.",
+        (
+            b * groups,
+            c,
+            rows,
+            columns,
+        ): "every channel was read at every group's points: a channel belongs to one group.",
         (b, c // groups, rows, columns): "only one group is left: join all of them along the channels.",
         (groups, b, c // groups, rows, columns): "the groups lie in front: join them along the channels.",
         (groups * b, c // groups, rows, columns): "the groups still lie in the batch: bring them back to the channels.",
