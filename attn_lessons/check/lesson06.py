@@ -98,10 +98,6 @@ def check_self_attend(attempt: Callable) -> None:
     for b, n, d, c in SIZES:
         q, k, v = 1.5 * torch.randn(b, n, d), 1.5 * torch.randn(b, n, d), torch.randn(b, n, c)
         result = _call(attempt, q, k, v)
-        if n == d == c:
-            prefix = "it works where N, d and c differ, but not where they are equal: "
-        else:
-            prefix = ""
         _check_mixed_shape(result, b, n, d, c)
         right = _soft(q, k, v)
         named_mistake(result, right, _soft_mistakes(q, k, v))
@@ -109,7 +105,7 @@ def check_self_attend(attempt: Callable) -> None:
             _check_values_matter(attempt, q, k, v, result)
         expect(
             same(result, right),
-            prefix + "your weights add up to 1, but they are not softmax(q kᵀ / √d): compare one row with the one "
+            "your weights add up to 1, but they are not softmax(q kᵀ / √d): compare one row with the one "
             "computed by hand above.",
         )
     q, k, v = 40 * torch.randn(1, 6, 4), 40 * torch.randn(1, 6, 4), torch.randn(1, 6, 3)
@@ -150,7 +146,6 @@ def _soft_mistakes(q, k, v) -> Iterator[tuple[torch.Tensor, str]]:
     columns += "should add up to 1. Over which axis?"
     yield _soft(q, k, v, dim=1), columns
     yield (k @ q.mT / d**0.5).softmax(2) @ v, "queries and keys have changed places."
-    yield (k @ q.mT / d**0.5).softmax(1) @ v, "queries and keys have changed places, and " + columns
     yield scores.softmax(2).mT @ v, "your matrix of weights is transposed before it meets the values."
     if b > 1:
         yield scores.softmax(0) @ v, "the softmax runs over the pictures of the batch: over the places is meant."
@@ -212,6 +207,11 @@ def check_linear_attend(attempt: Callable) -> None:
         result = _call(attempt, q, k, v)
         _check_mixed_shape(result, b, n, d, c)
         right = _linear(_phi(q), _phi(k), v)
+        expect(
+            result.isfinite().all(),
+            "some of your results are no numbers (0 / 0): with ReLU, a query with nothing but negative channels has no "
+            "weights at all. elu + 1 is never 0.",
+        )
         named_mistake(result, right, _linear_mistakes(q, k, v))
         if not same(result, right):
             _check_values_matter(attempt, q, k, v, result)
@@ -279,9 +279,7 @@ def _linear_mistakes(q, k, v) -> Iterator[tuple[torch.Tensor, str]]:
         (lambda z: z.square(), "you squared: positive, but a query then weighs its opposite like itself."),
         (torch.abs, "you took absolute values: positive, but a query then weighs its opposite like itself."),
     ):
-        if d > 1 or f not in (torch.softmax,):
-            mistaken = _linear(f(q), f(k), v)
-            yield mistaken.nan_to_num(nan=torch.inf), idea
+        yield _linear(f(q), f(k), v), idea
     yield _linear(_phi(q / d**0.5), e, v), "you divided the queries by √d: that belongs to the softmax."
     yield q.softmax(2) @ (k.softmax(1).mT @ v), "that is efficient attention, with two softmaxes: here φ = elu + 1."
     yield _soft(q, k, v), "that is softmax attention: replace exp by φ(q)·φ(k), and set the brackets anew."
@@ -316,8 +314,9 @@ def _linear_mistakes(q, k, v) -> Iterator[tuple[torch.Tensor, str]]:
         F.normalize(a @ summary, dim=2),
         "you made each result a unit vector: divide by the sum of the weights, φ(q)·Σφ(k).",
     )
-    yield a @ summary / (a * total.mean(2, keepdim=True)).sum(2, keepdim=True), (
-        "the sum over the keys should keep their d channels apart, so that each meets its channel of the query."
+    yield (
+        a @ summary / (a * total.mean(2, keepdim=True)).sum(2, keepdim=True),
+        ("the sum over the keys should keep their d channels apart, so that each meets its channel of the query."),
     )
     yield (
         a @ summary / (a * total / n).sum(2, keepdim=True),
@@ -340,8 +339,9 @@ def _linear_mistakes(q, k, v) -> Iterator[tuple[torch.Tensor, str]]:
     yield v.mean(1, keepdim=True).expand_as(v), "every place gets the plain mean: the queries have no say."
     sums = torch.einsum("bnd,bnc->bndc", e, v).cumsum(1)
     causal = torch.einsum("bnd,bndc->bnc", a, sums) / (a * e.cumsum(1)).sum(2, keepdim=True)
-    yield causal, (
-        "each place sees itself and earlier ones only (a running sum): that is for text. Sum over all places."
+    yield (
+        causal,
+        ("each place sees itself and earlier ones only (a running sum): that is for text. Sum over all places."),
     )
     if b > 1:
         yield (
@@ -435,9 +435,7 @@ class _Layers:
     """The learner's four layers, told apart by name and size."""
 
     def __init__(self, module: nn.Module, c: int, r: int):
-        found = {
-            name: m for name, m in module.named_modules() if isinstance(m, nn.Linear | nn.Conv1d | nn.Conv2d)
-        }
+        found = {name: m for name, m in module.named_modules() if isinstance(m, nn.Linear | nn.Conv1d | nn.Conv2d)}
         has, wanted = sum(p.numel() for p in module.parameters()), 2 * (c * (c // r) + c // r) + 2 * (c * c + c)
         expect(
             len(found) == 4,
@@ -504,8 +502,7 @@ def _check_module_formula(module, x, result, layers: _Layers) -> None:
         for mistaken, idea in _module_mistakes(x, roles):
             if same(result, mistaken):
                 raise WrongIdea(idea)
-    b, c, h, w = x.shape
-    order = torch.randperm(h * w)
+    order = torch.randperm(x[0, 0].numel())
     shuffled = x.flatten(2)[:, :, order].view_as(x)
     expect(
         same(_call(module, shuffled).flatten(2), result.flatten(2)[:, :, order]),
@@ -537,7 +534,8 @@ def _module_mistakes(x, roles) -> Iterator[tuple[torch.Tensor, str]]:
     back_lie = lies + "on the way back, (B, N, C) is reshaped to (B, C, H, W) as it lies in memory. Transpose first."
     turned = lies + "H and W have changed places on the way."
     straight = lambda z: z.flatten(2).mT  # noqa: E731
-    for attend, also in ((_good, ""), (_soft, " (And it is still a softmax over N × N.)"), (_bare, "")):
+    still = " (And it is still a softmax over N × N.)"
+    for attend, also in ((_good, ""), (_soft, still), (lambda q, k, v: _soft(q, k, v, 1), still), (_bare, "")):
         for make, idea in (
             (lambda z: z.transpose(1, 2).reshape(b, h * w, c), rows),
             (lambda z: z.reshape(b, h * w, c), tokens_lie),
@@ -571,7 +569,7 @@ def _module_mistakes(x, roles) -> Iterator[tuple[torch.Tensor, str]]:
         (lambda q, k, v: _linear(q.relu() + 1e-6, k.relu() + 1e-6, v), "that is ReLU: take φ = elu + 1."),
         (lambda q, k, v: _linear(q.exp(), k.exp(), v), "that is exp: take φ = elu + 1."),
         (lambda q, k, v: v, "the values go straight to out: no place looks at another."),
-        (lambda q, k, v: _linear(_phi(q / q.shape[2] ** 0.5), _phi(k), v), "you divided by √d: that belongs to softmax."),
+        (lambda q, k, v: _linear(_phi(q / q.shape[2] ** 0.5), _phi(k), v), "you divided by √d: that is for exp."),
         (lambda q, k, v: _linear(_phi(q), _phi(k), _phi(v)), "φ is on the values, too: they may have any sign."),
     ):  # fmt: skip
         yield x + _through(x, roles, attend), idea

@@ -11,6 +11,7 @@ from .core import WrongIdea, call, exercise, expect, named_mistake, same, shape_
 from .core import guarded as _guarded
 
 STOPPED = {  # what torch says → what it means in this lesson
+    "one element tensors": "x and y hold n points: int() takes one number, .long() takes them all.",
     "tensors used as indices": "Indices must be whole numbers: floor keeps a tensor of floats, .long() turns it into "
     "whole ones.",
     "only integer tensors": "Indices must be whole numbers: floor keeps a tensor of floats, .long() turns it into "
@@ -362,6 +363,8 @@ def _check_grid_shape(result: torch.Tensor, h: int, w: int, height: int, width: 
             2,
         ): "one row and one column of points too many: those are the corners of the cells, not middles.",
     }
+    stride = height // h
+    ideas.setdefault((stride, stride, 2), "stride is the size of a cell, not the number of cells.")
     if shape != (h, w, 2):
         idea = ideas.get(shape, "one point for every stride × stride places is wanted, x and y on the last axis.")
         raise WrongIdea(f"with {given}, your grid has shape {shape_of(*shape)} instead of {shape_of(h, w, 2)}: {idea}")
@@ -471,6 +474,8 @@ def _group_mistakes(x: torch.Tensor, grid: torch.Tensor) -> Iterable[tuple[torch
             "x and y have changed places: the grid holds x before y already, as grid_sample wants it.",
         )
     yield _by_group(x, grid.clamp(-1, 1) * 2 - 1), "the grid is in grid_sample's own coordinates already: leave it."
+    for changed in ((grid + 1) / 2, grid / 2, -grid, grid * 2 - 1, grid * 2, grid * (x.shape[3] - 1)):
+        yield _by_group(x, changed), "the grid is in grid_sample's own coordinates already: leave it."
     yield _by_group(x, grid.tanh()), "the grid says where to read already: no tanh here."
     sampled = _by_group(x, grid)
     if sampled.shape == x.shape:
