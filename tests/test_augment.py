@@ -1,15 +1,31 @@
-"""Augmentation: repeats itself with a seed, one draw for each picture, and nothing that was not in the picture."""
+"""Augmentation: repeats itself with a seed, one draw for each picture, and nothing that was not in the picture.
 
+Where torchvision.transforms.v2 has the same, draws have its distribution, and the same draw gives the same picture.
+"""
+
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import chisquare
+from scipy.stats import chisquare, ks_2samp
+from torchvision.transforms import v2
 
-from attn_lessons.datasets import cutout, normalise, random_crop, random_flip
+from attn_lessons.datasets import (
+    augment,
+    color_jitter,
+    cutmix,
+    cutout,
+    mixup,
+    normalise,
+    random_crop,
+    random_flip,
+    random_resized_crop,
+)
 
-AUGMENTATIONS = [random_crop, random_flip, cutout]
+AUGMENTATIONS = [random_crop, random_flip, cutout, random_resized_crop]
+MIXES = [mixup, cutmix]
 DEVICES = ["cpu", *["cuda"] * torch.cuda.is_available()]
 RARE = 1e-3  # 99.9 % confidence, with fixed seeds
 
@@ -39,7 +55,7 @@ def test_keeps_shape_and_dtype_and_leaves_its_input_alone(augment, n, height, wi
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("augment", AUGMENTATIONS)
+@pytest.mark.parametrize("augment", [*AUGMENTATIONS, color_jitter])
 def test_repeats_itself_with_the_same_seed_only(augment, device):
     images = noise(50, device=device)
     first, again, other = (augment(images, generator=dice(seed, device)) for seed in (3, 3, 4))
@@ -47,7 +63,7 @@ def test_repeats_itself_with_the_same_seed_only(augment, device):
     assert torch.equal(first, again) and not torch.equal(first, other)
 
 
-@pytest.mark.parametrize("augment", AUGMENTATIONS)
+@pytest.mark.parametrize("augment", [*AUGMENTATIONS, color_jitter])
 def test_each_picture_has_its_own_draw(augment):
     images = noise(1).expand(60, -1, -1, -1)
     assert len(augment(images, generator=dice()).unique(dim=0)) > (1 if augment is random_flip else 20)
@@ -56,7 +72,9 @@ def test_each_picture_has_its_own_draw(augment):
 @pytest.mark.parametrize("augment", AUGMENTATIONS)
 def test_treats_floats_as_it_treats_levels(augment):
     images = noise(20)
-    assert torch.equal(augment(images.float(), generator=dice()), augment(images, generator=dice()).float())
+    floats = augment(images.float(), generator=dice())
+    assert torch.equal(floats.round(), augment(images, generator=dice()).float())
+    assert torch.equal(floats, floats.round()) or augment is random_resized_crop
 
 
 @pytest.mark.parametrize("augment", AUGMENTATIONS)
@@ -118,3 +136,148 @@ def test_normalise():
     )
     with pytest.raises(TypeError, match=r"normalise takes uint8 images, levels 0 to 255; these are torch\.float32"):
         normalise(normalise(images))
+
+
+# ------------------------------------------------------------------------------------------ as torchvision does it
+def same_distribution(ours, theirs) -> None:
+    """One test a column, corrected for their number."""
+    ours, theirs = (np.asarray(values, float).reshape(len(values), -1).T for values in (ours, theirs))
+    assert min(ks_2samp(*pair).pvalue for pair in zip(ours, theirs, strict=True)) > RARE / len(ours)
+
+
+CHANGES = ("brightness", "contrast", "saturation", "hue")
+JITTERS = [(0.4, 0.4, 0.4, 0.1), (0.8, 0, 0, 0), (0, 0.8, 0, 0), (0, 0, 2.0, 0), (0, 0, 0, 0.5), (0, 0, 0, 0)]
+
+
+@pytest.mark.parametrize("strengths", JITTERS)
+def test_jitter_gives_the_picture_of_torchvision(strengths):
+    images = noise(30, height=7)
+    images[0, :] = 77  # grey
+    out = color_jitter(images, *strengths, generator=dice())
+    factors, order = augment.jitters(images, strengths, dice())
+    for i, picture in enumerate(images / 255):
+        for k in order[i].tolist():
+            picture = getattr(v2.functional, f"adjust_{CHANGES[k]}")(picture, factors[i, k].item())
+        assert (out[i] - 255 * picture).abs().max() < 0.51
+    assert out.dtype == torch.uint8 and (any(strengths) or torch.equal(out, images))
+
+
+@pytest.mark.parametrize("strengths", [(0.4, 0.4, 0.4, 0.1), (0.8, 1.0, 2.0, 0.5)])
+def test_jitter_has_the_distribution_of_torchvision(strengths):
+    factors, order = augment.jitters(noise(1).expand(8000, -1, -1, -1), strengths, dice())
+    torch.manual_seed(0)
+    jitter = v2.ColorJitter(*strengths)
+    theirs = [jitter.make_params([]) for _ in range(2000)]
+    same_distribution(factors, [[params[f"{change}_factor"] for change in CHANGES] for params in theirs])
+    counts = (order @ torch.tensor([64, 16, 4, 1])).unique(return_counts=True)[1]
+    assert len(counts) == 24 and chisquare(counts).pvalue > RARE
+    same_distribution(order, torch.stack([params["fn_idx"] for params in theirs]))
+    assert abs(np.corrcoef(np.c_[factors, order].T)[:4, 4:]).max() < 0.05  # neither knows of the other
+
+
+def test_jitter_says_what_is_wrong():
+    with pytest.raises(TypeError, match=r"takes uint8 images of 3 channels; these are torch\.uint8, 1\."):
+        color_jitter(noise(2, channels=1))
+    with pytest.raises(TypeError, match=r"these are torch\.float32, 3\."):
+        color_jitter(noise(2).float())
+    with pytest.raises(ValueError, match=r"contrast=-1 must be at least 0"):
+        color_jitter(noise(2), contrast=-1)
+    with pytest.raises(ValueError, match=r"hue=0\.6 must be at most 0\.5"):
+        color_jitter(noise(2), hue=0.6)
+
+
+@pytest.mark.parametrize("size", [5, None, 24])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_resized_crop_gives_the_picture_of_torchvision(size, dtype):
+    images = noise(60, height=10).to(dtype)
+    out = random_resized_crop(images, size, generator=dice())
+    boxes = augment.boxes(images, (0.08, 1), (3 / 4, 4 / 3), dice())
+    for image, ours, box in zip(images, out, boxes.T.int().tolist(), strict=True):
+        theirs = v2.functional.resized_crop(image.float(), *box, [size or 10, size or 10])
+        assert (ours - theirs).abs().max() < (0.51 if dtype == torch.uint8 else 1e-3)
+
+
+@pytest.mark.parametrize(("height", "width", "scale"), [(32, 32, (0.08, 1)), (12, 20, (0.5, 1)), (30, 8, (0.2, 0.6))])
+def test_resized_crop_has_the_distribution_of_torchvision(height, width, scale):
+    image = noise(1, height, width)
+    torch.manual_seed(0)
+    crop = v2.RandomResizedCrop(8, scale)
+    theirs = [crop.make_params([image]) for _ in range(800)]
+    theirs = [[box[name] for name in ("top", "left", "height", "width")] for box in theirs]
+    ours = augment.boxes(image.expand(4000, -1, -1, -1), scale, (3 / 4, 4 / 3), dice()).T.double().numpy()
+    both = [np.c_[boxes, boxes[:, :2] + boxes[:, 2:], boxes[:, 3] / boxes[:, 2]] for boxes in (ours, np.array(theirs))]
+    same_distribution(*both)
+
+
+def test_resized_crop_says_what_is_wrong():
+    with pytest.raises(ValueError, match=r"scale=\(1, 0\.5\) and ratio=.* the smaller one first"):
+        random_resized_crop(noise(2), scale=(1, 0.5))
+
+
+# ------------------------------------------------------------------------------------------ two pictures in one
+@pytest.mark.parametrize("mix", MIXES)
+@pytest.mark.parametrize("device", DEVICES)
+def test_mixes_repeat_themselves_and_leave_their_input_alone(mix, device):
+    images, labels = noise(20, device=device), torch.arange(20, device=device) % 7
+    before = images.clone()
+    first, again, other = (mix(images, labels, 7, dice(seed, device)) for seed in (3, 3, 4))
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True)) and not torch.equal(first[0], other[0])
+    assert torch.equal(images, before)
+    assert first[0].shape == images.shape and first[0].dtype == torch.uint8
+    assert first[1].shape == (20, 7) and first[1].dtype == torch.float32 and first[1].device.type == device
+    assert torch.allclose(first[1].sum(1), torch.ones(20, device=device))
+
+
+@pytest.mark.parametrize("mix", MIXES)
+@pytest.mark.parametrize("seed", range(6))
+def test_mixes_give_the_pictures_of_torchvision(mix, seed):
+    images, labels = noise(9, height=14).float(), torch.arange(9) % 7
+    out, soft = mix(images, labels, 7, dice(seed))
+    share = soft[0, 0].item()
+    if mix is mixup:
+        params, reference = {"lam": share}, v2.MixUp(num_classes=7)
+    else:
+        rows, columns = ((out != images).any((0, 1)).any(side).nonzero() for side in (1, 0))
+        box = (0, 0, 0, 0)
+        if len(rows):
+            box = [int(x) for x in (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)]
+        params, reference = {"box": box, "lam_adjusted": share}, v2.CutMix(num_classes=7)
+        assert share == pytest.approx(1 - (box[2] - box[0]) * (box[3] - box[1]) / (14 * 10), abs=1e-6)
+    params |= {"labels": labels, "batch_size": 9}
+    assert torch.allclose(out, reference.transform(images, params), atol=1e-3)
+    assert torch.allclose(soft, reference.transform(labels, params), atol=1e-6)
+    levels, _ = mix(images.byte(), labels, 7, dice(seed))
+    assert torch.equal(levels.float(), out.round())
+
+
+@pytest.mark.parametrize(("mix", "theirs"), [(mixup, v2.MixUp), (cutmix, v2.CutMix)])
+def test_mixes_have_the_distribution_of_torchvision(mix, theirs):
+    images, labels, generator = noise(2, 16, 11).float(), torch.arange(2), dice()
+    torch.manual_seed(0)
+    reference = theirs(num_classes=2)
+
+    def numbers(both) -> list[float]:
+        out, soft = both
+        same = (out[0] == images[0]).all(0).float()
+        return [soft[0, 0], *same.mean(1)[::5], *same.mean(0)[::5], out[0, 0, 3, 3]]
+
+    same_distribution([numbers(mix(images, labels, 2, generator)) for _ in range(500)],
+                      [numbers(reference(images, labels)) for _ in range(500)])  # fmt: skip
+
+
+@pytest.mark.parametrize("mix", MIXES)
+def test_soft_labels_are_what_the_loss_takes(mix):
+    images, labels = noise(8), torch.arange(8)
+    _, soft = mix(images, labels, 8, dice())
+    scores = torch.randn(8, 8, generator=dice())
+    share = soft[0, 0]
+    expected = share * F.cross_entropy(scores, labels) + (1 - share) * F.cross_entropy(scores, labels.roll(1))
+    assert F.cross_entropy(scores, soft) == pytest.approx(expected.item(), abs=1e-5)
+
+
+@pytest.mark.parametrize("mix", MIXES)
+def test_mixes_say_what_is_wrong(mix):
+    with pytest.raises(ValueError, match=r"images must have shape \(n, C, H, W\)"):
+        mix(torch.zeros(3, 8, 8), torch.zeros(3).long(), 2)
+    with pytest.raises(ValueError, match="num_classes=0 must be at least 1"):
+        mix(noise(3), torch.zeros(3).long(), 0)

@@ -1,19 +1,35 @@
-"""Pictures as one uint8 tensor: GlyphWorld, folders and zips of image files, and augmentation on the device."""
+"""Pictures as one uint8 tensor: GlyphWorld, CIFAR, folders and zips of image files, and augmentation on the device."""
 
-from .augment import cutout, normalise, random_crop, random_flip
+from .augment import color_jitter, cutmix, cutout, mixup, normalise, random_crop, random_flip, random_resized_crop
+from .cifar import cifar10, cifar100
+from .download import DownloadError, data_folder, fetch
 from .folder import image_folder
 from .glyphworld import CEILINGS, PUZZLES, Scene, glyphworld
+from .hundred import glyphworld_100, hundred_classes
 from .image_set import ImageSet
+from .tiny_imagenet import tiny_imagenet
 
 __all__ = [
     "CEILINGS",
     "PUZZLES",
+    "DownloadError",
     "ImageSet",
     "Scene",
+    "cifar10",
+    "cifar100",
+    "color_jitter",
+    "cutmix",
     "cutout",
+    "data_folder",
+    "fetch",
     "glyphworld",
+    "glyphworld_100",
+    "hundred_classes",
     "image_folder",
+    "mixup",
     "normalise",
     "random_crop",
     "random_flip",
+    "random_resized_crop",
+    "tiny_imagenet",
 ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -63,27 +63,33 @@ def image_folder(path: str | os.PathLike, size: int | None = None) -> ImageSet:
         names = sorted((name for name in names if is_picture(name)), key=lambda name: name.split("/"))
         of_class = class_names(path, names)
         classes = tuple(sorted(set(of_class)))
-        images = None
-        for i, name in enumerate(tqdm(names, desc=path.stem, unit="pictures", leave=False)):
-            try:
-                picture = Image.open(io.BytesIO(read(name))).convert("RGB")
-            except (OSError, ValueError, SyntaxError, zipfile.BadZipFile) as error:
-                raise ValueError(f"{name} in {path} is not a picture that can be read ({error}).") from error
-            if size is not None:
-                picture = picture.resize((size, size), Image.Resampling.BILINEAR)
-            pixels = np.array(picture)  # (H, W, 3)
-            if images is None:
-                images = np.empty((len(names), *pixels.shape), np.uint8)
-            if pixels.shape != images.shape[1:]:
-                (h0, w0), (h, w) = images.shape[1:3], pixels.shape[:2]
-                raise ValueError(f"{names[0]} has {h0}×{w0} pixels and {name} has {h}×{w}: give size=… to resize all.")
-            images[i] = pixels
+        images = decoded(path, names, read, size)
     return ImageSet(
         name=path.stem,
-        images=torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(),
+        images=images,
         labels=torch.tensor([classes.index(name) for name in of_class]),
         classes=classes,
     )
+
+
+def decoded(path: Path, names: list[str], read: Callable[[str], bytes], size: int | None = None) -> torch.Tensor:
+    """The pictures called `names`, in this order: uint8 (n, 3, H, W). `path` is only named in errors."""
+    images = None
+    for i, name in enumerate(tqdm(names, desc=path.stem, unit="pictures", leave=False)):
+        try:
+            picture = Image.open(io.BytesIO(read(name))).convert("RGB")
+        except (OSError, ValueError, SyntaxError, zipfile.BadZipFile) as error:
+            raise ValueError(f"{name} in {path} is not a picture that can be read ({error}).") from error
+        if size is not None:
+            picture = picture.resize((size, size), Image.Resampling.BILINEAR)
+        pixels = np.array(picture).transpose(2, 0, 1)  # (3, H, W)
+        if images is None:
+            images = np.empty((len(names), *pixels.shape), np.uint8)
+        if pixels.shape != images.shape[1:]:
+            (h0, w0), (h, w) = images.shape[2:], pixels.shape[1:]
+            raise ValueError(f"{names[0]} has {h0}×{w0} pixels and {name} has {h}×{w}: give size=… to resize all.")
+        images[i] = pixels
+    return torch.from_numpy(images)
 
 
 @contextmanager

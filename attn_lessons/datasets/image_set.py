@@ -79,9 +79,13 @@ class ImageSet:
 
     def halved(self) -> ImageSet:
         """The same pictures at half their height and width: each pixel the mean of four, masks where any of four is."""
-        images = F.avg_pool2d(self.images.float(), 2).round().to(torch.uint8)
-        masks = {name: F.max_pool2d(mask.float(), 2) > 0 for name, mask in self.masks.items()}
-        return replace(self, images=images, masks=masks)
+        some = 1000  # pictures at once: as floats, all of them would take several times their memory
+        images = [F.avg_pool2d(part.float(), 2).round().to(torch.uint8) for part in self.images.split(some)]
+        masks = {
+            name: torch.cat([F.max_pool2d(part.float(), 2) > 0 for part in mask.split(some)])
+            for name, mask in self.masks.items()
+        }
+        return replace(self, images=torch.cat(images), masks=masks)
 
     def __repr__(self) -> str:
         height, width = self.images.shape[2:]

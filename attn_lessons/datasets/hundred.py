@@ -1,0 +1,104 @@
+"""A hundred classes: CIFAR-100 where it is, and a generated set under its own name where it is not.
+
+Lesson 09 trains on it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+
+from .cifar import cifar100
+from .glyphworld import COLORS, SHAPES, Scene, coverage, depth, glyphworld, grid, lit
+from .image_set import ImageSet
+
+HUES = {"blue": 1, "green": 2, "yellow": 3, "red": 4, "pink": 5}  # rows of COLORS that differ most
+RADII = {"tiny": 6, "small": 9, "large": 13, "huge": 18.5}  # pixels; each about 1.45 times the one before
+BOX = 45  # pixels along each side of a sprite
+
+
+def glyphworld_100(n: int, seed: int = 0) -> ImageSet:
+    """Draw `n` pictures of one glyph each: 5 shapes in 5 colours and 4 sizes make 100 classes.
+
+    It stands in for CIFAR-100 where that cannot be had: as many classes, as many pixels. It is far easier.
+
+    Parameters
+    ----------
+    n : int
+        At least 1. 10,000 pictures take about ten seconds.
+    seed : int, default 0
+        Same seed, same bytes, on every machine; the first pictures do not depend on `n`.
+
+    Returns
+    -------
+    ImageSet
+        images uint8 (n, 3, 32, 32); labels int64 (n,), each class equally likely; masks["target"] bool (n, 32, 32),
+        where the glyph is.
+
+    Examples
+    --------
+    >>> pictures = glyphworld_100(50)
+    >>> pictures
+    ImageSet('GlyphWorld 100': 50 pictures of 32×32, 100 classes)
+    >>> pictures.classes[0], pictures.classes[99]
+    ('tiny blue disc', 'huge pink star')
+    """
+    pictures = glyphworld(one_of_a_hundred, n, seed)
+    pictures = replace(pictures, name="GlyphWorld 100", masks={"target": pictures.masks["target"]})
+    return pictures.halved()
+
+
+def one_of_a_hundred(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
+    """One glyph, which is its own cue."""
+    scene.classes = tuple(f"{size} {hue} {shape}" for shape in SHAPES for hue in HUES for size in RADII)
+    shape, hue, size = (scene.draw.integers(0, count) for count in (len(SHAPES), len(HUES), len(RADII)))
+    sprites = large_glyphs()[shape, size, scene.draw.integers(0, 9)]
+    place = scene.draw.integers(BOX // 2, 64 - BOX // 2, 2)
+    scene.stamp(sprites, scene.tint(COLORS[list(HUES.values())][hue]), place, candidate=0)
+    return ((shape * len(HUES) + hue) * len(RADII) + size)[:, None], np.zeros(scene.n, np.int64)
+
+
+@cache
+def large_glyphs() -> np.ndarray:
+    """Every shape and size, a little larger or smaller, turned a little left or right: (5, 4, 9, 2, 45, 45)."""
+    x, y = grid(BOX, BOX, fine=4)
+    sprites = np.empty((len(SHAPES), len(RADII), 9, 2, BOX, BOX), np.int32)
+    for shape in range(len(SHAPES)):
+        for i, radius in enumerate(RADII.values()):
+            for j, (scale, angle) in enumerate((s, a) for s in (0.96, 1, 1.04) for a in (-17, 3, 19)):
+                c, s = np.cos(np.deg2rad(angle)) / (scale * radius), np.sin(np.deg2rad(angle)) / (scale * radius)
+                sprites[shape, i, j] = lit(coverage(depth(shape, x * c + y * s, y * c - x * s) > 0, fine=4))
+    return sprites
+
+
+def hundred_classes(train: int = 50_000, test: int = 10_000, download: bool = False) -> tuple[ImageSet, ImageSet]:
+    """CIFAR-100 where it is, otherwise as many pictures of `glyphworld_100`; says which, every time.
+
+    Parameters
+    ----------
+    train, test : int, default 50,000 and 10,000
+        How many pictures: the first ones of CIFAR-100, whose order is random.
+    download : bool, default False
+        Try to fetch CIFAR-100 if it is not there.
+
+    Returns
+    -------
+    tuple of two ImageSet
+        Named "CIFAR-100" or "GlyphWorld 100"; images uint8 (n, 3, 32, 32), 100 classes.
+
+    Examples
+    --------
+    >>> train, test = hundred_classes(5_000, 1_000)  # doctest: +SKIP
+    """
+    counts = f"{train:,} pictures to train on, {test:,} to test with"
+    try:
+        pictures = cifar100(download)
+    except OSError as error:  # named without the folder, so that a saved lesson shows no folder of anybody's
+        why = "cifar100() fetches it, 169 MB." if isinstance(error, FileNotFoundError) else error
+        print(f"No CIFAR-100 here: {why}")
+        print(f"GlyphWorld 100 instead, generated: {counts}. What it shows says nothing about CIFAR-100.")
+        return glyphworld_100(train, seed=0), glyphworld_100(test, seed=1)
+    print(f"CIFAR-100: {counts}.")
+    return pictures[0][:train], pictures[1][:test]

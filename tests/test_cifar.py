@@ -1,0 +1,220 @@
+"""CIFAR as torchvision reads it, from its folder or straight from the archive; GlyphWorld 100 where it is not."""
+
+import hashlib
+import importlib
+import io
+import pickle
+import tarfile
+import zipfile
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy.stats import chisquare
+from torchvision.datasets import CIFAR10, CIFAR100
+
+from attn_lessons.datasets import (
+    DownloadError,
+    cifar,
+    cifar10,
+    cifar100,
+    glyphworld_100,
+    hundred_classes,
+    tiny_imagenet,
+)
+from attn_lessons.datasets.glyphworld import SHAPES, depth, grid
+from attn_lessons.datasets.hundred import BOX, RADII
+
+SOURCES = dict(cifar.SOURCES)
+module = importlib.import_module("attn_lessons.datasets.tiny_imagenet")  # the package gives this name to the function
+READ = {CIFAR10: (cifar10, "CIFAR-10", "labels", 10), CIFAR100: (cifar100, "CIFAR-100", "fine_labels", 100)}
+KINDS = pytest.mark.parametrize("kind", READ, ids=lambda kind: kind.__name__)
+# Of images, labels and target of 100 pictures with seed 0.
+SHA256 = "3b9b5d650d220a55f520fe632ce59781dc8ffc772fe7060b1c672f3554ddef06"
+
+
+def md5(data: bytes) -> str:
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """Nothing is there, and nothing can be fetched."""
+    monkeypatch.setenv("ATTN_LESSONS_DATA", str(tmp_path))
+    monkeypatch.setattr(cifar, "SOURCES", dict.fromkeys(cifar.SOURCES, ("http://127.0.0.1:9/file",)))
+    return tmp_path
+
+
+def write(kind, folder, monkeypatch, trick=None) -> None:
+    """A small set of noise in torchvision's format, and its checksums where the published ones were."""
+    _, _, key, count = READ[kind]
+    dice = np.random.default_rng(0)
+    target = folder / kind.base_folder
+    target.mkdir(parents=True)
+
+    def save(name: str, content: dict) -> list[str]:
+        data = pickle.dumps(content, protocol=3)
+        (target / name).write_bytes(data)
+        return [name, md5(data)]
+
+    def batch() -> dict:
+        labels = dice.integers(0, count, 20).tolist()
+        return {"data": dice.integers(0, 256, (20, 3072)).astype(np.uint8), key: labels, "trick": trick}
+
+    meta = save(kind.meta["filename"], {kind.meta["key"]: [f"class {i}" for i in range(count)]})
+    monkeypatch.setattr(kind, "meta", {**kind.meta, "md5": meta[1]})
+    for files in ("train_list", "test_list"):
+        monkeypatch.setattr(kind, files, [save(name, batch()) for name, _ in getattr(kind, files)])
+
+
+def archive(kind, folder, monkeypatch) -> None:
+    """The same as an archive, as it is published."""
+    write(kind, folder / "elsewhere", monkeypatch)
+    with tarfile.open(folder / kind.filename, "w:gz") as tar:
+        tar.add(folder / "elsewhere" / kind.base_folder, kind.base_folder)
+    data = (folder / kind.filename).read_bytes()
+    monkeypatch.setattr(cifar, "PUBLISHED", {kind.filename: (hashlib.sha256(data).hexdigest(), len(data))})
+
+
+# ------------------------------------------------------------------------------------------ CIFAR
+@KINDS
+@pytest.mark.parametrize("packed", [False, True])
+def test_reads_what_torchvision_reads(kind, folder, monkeypatch, packed):
+    (archive if packed else write)(kind, folder, monkeypatch)
+    read, name, _, count = READ[kind]
+    root = folder / "elsewhere" if packed else folder
+    for ours, train in zip(read(download=False), (True, False), strict=True):
+        theirs = kind(root, train=train)
+        assert ours.name == name and len(ours.classes) == count and list(ours.classes) == theirs.classes
+        assert ours.images.shape == (len(theirs), 3, 32, 32) and ours.images.dtype == torch.uint8
+        assert torch.equal(ours.images, torch.from_numpy(theirs.data).permute(0, 3, 1, 2))
+        assert ours.labels.tolist() == theirs.targets
+    assert sorted(p.name for p in folder.iterdir()) == sorted(
+        [kind.filename, "elsewhere"] if packed else [kind.base_folder]
+    )
+
+
+@KINDS
+def test_the_first_source_is_that_of_torchvision(kind):
+    sha256, size = cifar.PUBLISHED[kind.filename]
+    assert len(sha256) == 64 and 165e6 < size < 175e6 and kind.url == SOURCES[kind.filename][0]
+
+
+@KINDS
+def test_an_altered_folder_is_named_and_the_archive_read(kind, folder, monkeypatch, capsys):
+    archive(kind, folder, monkeypatch)
+    (folder / "elsewhere" / kind.base_folder).rename(folder / kind.base_folder)
+    name = kind.test_list[0][0]
+    altered = folder / kind.base_folder / name
+    altered.write_bytes(altered.read_bytes()[:-1])
+    assert len(READ[kind][0](download=False)[0])
+    assert f"{altered} is truncated or altered (its checksum is wrong): reading the archive" in capsys.readouterr().out
+
+
+def test_an_altered_archive_is_never_read(folder, monkeypatch, capsys):
+    archive(CIFAR100, folder, monkeypatch)
+    data = (folder / CIFAR100.filename).read_bytes()
+    (folder / CIFAR100.filename).write_bytes(data[:-5] + b"?" + data[-4:])
+    with pytest.raises(DownloadError, match="could not be fetched"):
+        cifar100(download=False)
+    assert "cifar-100-python.tar.gz is not what was published" in capsys.readouterr().out
+
+
+def test_a_folder_without_all_files_counts_as_none(folder, monkeypatch):
+    write(CIFAR100, folder, monkeypatch)
+    (folder / CIFAR100.base_folder / "test").unlink()
+    with pytest.raises(FileNotFoundError, match=r"cifar-100-python\.tar\.gz is not in .*, and download=False"):
+        cifar100(download=False)
+
+
+class Call:
+    def __init__(self, *what):
+        self.what = what
+
+    def __reduce__(self):
+        return self.what
+
+
+@pytest.mark.parametrize("trick", [Call(print, ("hello",)), Call(np.load, ("x",)), np.float64(1)], ids=str)
+def test_pickles_may_hold_arrays_only(folder, monkeypatch, trick, capsys):
+    write(CIFAR100, folder, monkeypatch, trick)
+    with pytest.raises(pickle.UnpicklingError, match="does not belong into a file of pictures"):
+        cifar100()
+    assert "hello" not in capsys.readouterr().out
+
+
+def test_reads_pickles_of_python_2():
+    text = b"\x80\x02cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87Rq\x00"
+    state = (
+        b"(K\x01K\x03\x85cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+    )
+    array = cifar.unpickle(text + state + b"\x89U\x03\x01\xfe\xfftb.")
+    assert array.dtype == np.uint8 and array.tolist() == [1, 254, 255]
+
+
+# ------------------------------------------------------------------------------------------ a hundred classes
+def test_cifar_100_where_it_is(folder, monkeypatch, capsys):
+    write(CIFAR100, folder, monkeypatch)
+    train, test = hundred_classes(15, 10)
+    assert (train.name, len(train), len(test)) == ("CIFAR-100", 15, 10)
+    assert capsys.readouterr().out == "CIFAR-100: 15 pictures to train on, 10 to test with.\n"
+
+
+@pytest.mark.parametrize(
+    ("download", "why"),
+    [(False, "No CIFAR-100 here: cifar100() fetches it, 169 MB."), (True, "could not be fetched (127.0.0.1: ")],
+)
+def test_glyphworld_100_where_it_is_not_and_it_says_so(capsys, download, why):
+    train, test = hundred_classes(30, 20, download)
+    assert train.name == test.name == "GlyphWorld 100" and (len(train), len(test)) == (30, 20)
+    assert not torch.equal(train.images[:20], test.images)
+    out = capsys.readouterr().out
+    assert why in out and "GlyphWorld 100 instead, generated: 30 pictures to train on, 20 to test with" in out
+
+
+def test_glyphworld_100():
+    pictures = glyphworld_100(1500)
+    assert pictures.images.shape == (1500, 3, 32, 32) and len(set(pictures.classes)) == 100
+    assert chisquare(pictures.labels.bincount(minlength=100)).pvalue > 1e-3
+    first = glyphworld_100(100)
+    assert torch.equal(first.images, pictures.images[:100]) and torch.equal(first.labels, pictures.labels[:100])
+    content = (first.images, first.labels, first.masks["target"])
+    assert hashlib.sha256(b"".join(t.numpy().tobytes() for t in content)).hexdigest() == SHA256
+    area = pictures.masks["target"].sum((1, 2)).double()
+    by_size = [area[pictures.labels % 4 == size].mean() for size in range(4)]
+    assert all(1.5 < b / a < 2.5 for a, b in pairwise(by_size))
+
+
+def test_no_sample_lies_so_near_an_edge_that_rounding_could_decide():
+    x, y = grid(BOX, BOX, fine=4)
+    for shape in range(len(SHAPES)):
+        for radius in RADII.values():
+            for scale, angle in ((s, a) for s in (0.96, 1, 1.04) for a in (-17, 3, 19)):
+                c, s = np.cos(np.deg2rad(angle)) / (scale * radius), np.sin(np.deg2rad(angle)) / (scale * radius)
+                assert abs(depth(shape, x * c + y * s, y * c - x * s)).min() > 1e-9
+
+
+# ------------------------------------------------------------------------------------------ Tiny-ImageNet
+def test_tiny_imagenet(folder, monkeypatch):
+    with pytest.raises(FileNotFoundError, match=r"tiny-imagenet-200\.zip is not in .*, and download=False"):
+        tiny_imagenet(download=False)
+    levels = {"train/n2/images/n2_1": 10, "train/n1/images/n1_0": 20, "train/n1/images/n1_10": 30,
+              "val/images/val_1": 40, "val/images/val_0": 50, "test/images/test_0": 60}  # fmt: skip
+    with zipfile.ZipFile(folder / "tiny-imagenet-200.zip", "w") as archive:
+        for name, level in levels.items():
+            data = io.BytesIO()
+            Image.new("L", (64, 64), level).save(data, "JPEG")
+            archive.writestr(f"tiny-imagenet-200/{name}.JPEG", data.getvalue())
+        archive.writestr("tiny-imagenet-200/wnids.txt", "n2\nn1\n")
+        archive.writestr("tiny-imagenet-200/words.txt", "n0\tnothing\nn1\tfish, goldfish\nn2\tcat\n")
+        archive.writestr(
+            "tiny-imagenet-200/val/val_annotations.txt", "val_0.JPEG\tn2\t0\t0\t9\t9\nval_1.JPEG\tn1\t0\t0\t9\t9\n"
+        )
+    data = (folder / "tiny-imagenet-200.zip").read_bytes()
+    monkeypatch.setattr(module, "SHA256", hashlib.sha256(data).hexdigest())
+    train, test = tiny_imagenet(download=False)
+    assert train.classes == ("fish, goldfish", "cat") and train.images.shape == (3, 3, 64, 64)
+    assert train.images[:, 0, 5, 5].tolist() == [20, 30, 10] and train.labels.tolist() == [0, 0, 1]
+    assert test.images[:, 2, 5, 5].tolist() == [50, 40] and test.labels.tolist() == [1, 0]
