@@ -1,14 +1,29 @@
-"""Where a network looks, scored: the pointing game, maps of places, and the votes of GlyphNet."""
+"""Where a network looks, scored and drawn: localisation, insertion and deletion, maps of places, votes of GlyphNet."""
 
+import matplotlib.pyplot as plt
 import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torchvision.ops import masks_to_boxes
 
 from attn_lessons.attention import CBAM, CoordinateAttention, SpatialAttention, SqueezeExcitation, watch
-from attn_lessons.insight import place_map, pointing_game
+from attn_lessons.datasets import glyphworld
+from attn_lessons.insight import (
+    box_masks,
+    centre_map,
+    energy_inside,
+    insertion_deletion,
+    localisation,
+    overlap,
+    place_map,
+    pointing_game,
+    show_gates,
+    show_points,
+    show_row,
+)
 from attn_lessons.models import GlyphNet
 
 sizes = st.integers(1, 7)
@@ -106,6 +121,176 @@ def test_masks_that_are_none_are_refused(masks, error):
     with pytest.raises(error, match=r"masks must be a torch\.bool tensor") as raised:
         pointing_game(torch.rand(3, 4, 4), masks)
     assert "\n" not in str(raised.value)
+
+
+# ------------------------------------------------------------------------------------------ energy and overlap
+def some_masks(n: int, height: int, width: int) -> torch.Tensor:
+    """With at least one pixel on and one off."""
+    masks = torch.rand(n, height, width) < 0.3
+    masks[:, 0, 0], masks[:, -1, -1] = True, False
+    return masks
+
+
+@settings(max_examples=30, deadline=None)
+@given(n=sizes, h=st.integers(2, 7), w=st.integers(2, 7), high=st.integers(1, 3), wide=st.integers(1, 3))
+def test_energy_and_overlap_are_those_counted_pixel_by_pixel(n, h, w, high, wide):
+    maps, masks = torch.rand(n, h, w), some_masks(n, h * high, w * wide)
+    pixels = maps.repeat_interleave(high, 1).repeat_interleave(wide, 2)
+    energy = [one[mask].sum() / one.sum() for one, mask in zip(pixels, masks, strict=True)]
+    assert energy_inside(maps, masks)["score"] == pytest.approx(sum(energy).item() / n, abs=1e-5)
+    shares = []
+    for one, mask in zip(pixels, masks, strict=True):
+        bright = one >= (one.min() + one.max()) / 2
+        shares.append((bright & mask).sum().item() / (bright | mask).sum().item())
+    assert overlap(maps, masks)["score"] == pytest.approx(sum(shares) / n, abs=1e-5)
+
+
+@settings(max_examples=20, deadline=None)
+@given(n=sizes, h=st.integers(2, 7), w=st.integers(2, 7), value=st.floats(0, 3))
+def test_an_even_or_empty_map_scores_as_chance_does(n, h, w, value):
+    table = localisation(torch.full((n, h, w), value), some_masks(n, 3 * h, 2 * w))
+    assert table.score.tolist() == pytest.approx(table.chance.tolist(), abs=1e-5)
+
+
+@settings(max_examples=20, deadline=None)
+@given(n=sizes, h=st.integers(2, 12), w=st.integers(2, 12))
+def test_the_object_itself_is_the_perfect_map_and_all_else_the_worst(n, h, w):
+    masks = some_masks(n, h, w)
+    assert localisation(masks.float(), masks).score.tolist() == pytest.approx([1, 1, 1])
+    assert localisation(1 - masks.float(), masks).score.tolist() == pytest.approx([0, 0, 0])
+
+
+def test_random_maps_score_as_chance_does_on_glyphworld():
+    masks = glyphworld("key", 300, seed=1).masks["target"]
+    table = localisation(torch.rand(300, 64, 64), masks)
+    assert abs(table.score - table.chance)[["energy inside", "overlap"]].max() < 0.002
+    assert (table.centre < 5 * table.chance).all()  # glyphs lie anywhere
+
+
+def test_a_spot_in_the_middle_finds_what_lies_in_the_middle():
+    masks = torch.zeros(2, 32, 48, dtype=torch.bool)
+    masks[:, 8:24, 12:36] = True
+    table = localisation(torch.rand(2, 32, 48), masks)
+    assert (table.centre > table.chance).all() and table.centre["pointing game"] == 1
+    spot = centre_map(32, 48)
+    torch.testing.assert_close(spot, spot.flip(0, 1))
+    assert spot.argmax() in [15 * 48 + 23, 15 * 48 + 24, 16 * 48 + 23, 16 * 48 + 24]
+
+
+@pytest.mark.parametrize("threshold", [0.2, 0.5, 0.8])
+def test_a_higher_threshold_leaves_less(threshold):
+    ramp = torch.arange(1, 101.0).view(1, 10, 10)
+    mask = (ramp >= 1 + threshold * 99).bool()
+    assert overlap(ramp, mask, threshold)["score"] == 1
+    assert overlap(7 * ramp - 3, mask, threshold)["score"] == 1  # from lowest to highest, whatever those are
+
+
+def test_maps_below_zero_have_no_energy():
+    with pytest.raises(ValueError, match="below 0") as raised:
+        energy_inside(torch.randn(2, 8, 8), torch.ones(2, 8, 8, dtype=torch.bool))
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("game", [energy_inside, overlap, localisation])
+@pytest.mark.parametrize("shape", [(3, 1, 4, 4), (2, 4, 4)])
+def test_other_maps_than_one_a_picture_are_refused_everywhere(game, shape):
+    with pytest.raises(ValueError, match=r"maps must have shape \(3, h, w\)"):
+        game(torch.rand(shape), torch.ones(3, 8, 8, dtype=torch.bool))
+
+
+# ------------------------------------------------------------------------------------------ boxes
+@settings(max_examples=20, deadline=None)
+@given(n=sizes, h=st.integers(2, 9), w=st.integers(2, 9))
+def test_a_mask_lies_in_its_box_and_touches_all_its_sides(n, h, w):
+    masks = some_masks(n, h, w)
+    boxes = masks_to_boxes(masks)
+    filled = box_masks(boxes, h, w)
+    assert filled.shape == masks.shape and filled.dtype == torch.bool and not (masks & ~filled).any()
+    assert torch.equal(masks_to_boxes(filled), boxes)
+    assert localisation(filled.float(), filled).score.tolist() == pytest.approx([1, 1, 1])
+
+
+def test_boxes_of_another_shape_are_refused():
+    with pytest.raises(ValueError, match=r"boxes must have shape \(n, 4\)"):
+        box_masks(torch.tensor([1, 2, 3, 4]), 8, 8)
+
+
+# ------------------------------------------------------------------------------------------ insertion and deletion
+class OnePixel(nn.Module):
+    """Says class 1 if the pixel in row 2, column 5 is bright, and looks nowhere else."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        bright = 20 * (x[:, :, 2, 5].mean(1) - 0.5)
+        return torch.stack([-bright, bright], 1)
+
+
+@pytest.fixture
+def one_pixel():
+    x = torch.zeros(4, 3, 8, 8)
+    x[:, :, 2, 5] = 1
+    there = torch.zeros(4, 8, 8)
+    there[:, 2, 5] = 1
+    return OnePixel(), x, there
+
+
+def test_a_network_that_looks_at_one_pixel(one_pixel):
+    """Pointing there, the first step decides; pointing anywhere else first, only the last one does."""
+    model, x, there = one_pixel
+    ones = torch.ones(4, dtype=torch.long)
+    best = insertion_deletion(model, x, there, ones).query("order == 'given'").set_index("share")
+    assert best.insertion[0] < 0.01 and (best.insertion[1 / 16 :] > 0.99).all()
+    assert best.deletion[0] > 0.99 and (best.deletion[1 / 16 :] < 0.01).all()
+    worst = insertion_deletion(model, x, 1 - there, ones).query("order == 'given'").set_index("share")
+    assert (worst.insertion[:0.9] < 0.01).all() and worst.insertion[1.0] > 0.99
+    assert (worst.deletion[:0.9] > 0.99).all() and worst.deletion[1.0] < 0.01
+
+
+def test_areas_of_a_network_that_looks_at_one_pixel(one_pixel):
+    model, x, there = one_pixel
+    areas = insertion_deletion(model, x, there).groupby("order")[["insertion", "deletion"]].mean()
+    assert areas.insertion["given"] == pytest.approx(16 / 17, abs=0.01)
+    assert areas.deletion["given"] == pytest.approx(1 / 17, abs=0.01)
+    for baseline in ("chance", "centre"):
+        assert areas.insertion[baseline] < areas.insertion["given"] - 0.1
+        assert areas.deletion[baseline] > areas.deletion["given"] + 0.1
+
+
+def test_only_the_order_of_a_map_counts_and_the_network_stays_as_it_is():
+    model, x, maps = GlyphNet(attention="cbam"), torch.randn(3, 3, 16, 16), torch.rand(3, 16, 16)
+    curves = insertion_deletion(model, x, maps)
+    assert model.training and torch.isfinite(torch.tensor(curves[["insertion", "deletion"]].values)).all()
+    assert curves.equals(insertion_deletion(model, x, 9 * maps))
+    ends = curves[curves.order == "given"].set_index("share")
+    assert ends.insertion[0] == pytest.approx(ends.deletion[1]) and ends.insertion[1] == pytest.approx(ends.deletion[0])
+
+
+@pytest.mark.parametrize(
+    ("maps", "labels", "words"),
+    [
+        (torch.rand(2, 8, 8), None, "maps must have shape"),
+        (torch.rand(4, 1, 8, 8), None, "maps must have shape"),
+        (torch.rand(4, 8, 8), torch.tensor([0, 1, 2, 0]), "labels go from 0 to 2"),
+    ],
+)
+def test_what_cannot_be_inserted_is_refused(one_pixel, maps, labels, words):
+    with pytest.raises(ValueError, match=words) as raised:
+        insertion_deletion(*one_pixel[:2], maps, labels)
+    assert "\n" not in str(raised.value)
+
+
+# ------------------------------------------------------------------------------------------ pictures of weights
+def test_gates_rows_and_points_are_drawn_where_they_are():
+    fig, ax = plt.subplots()
+    assert show_gates(torch.rand(5, 32), ax=ax) is ax and ax.get_xlabel() == "channel"
+    assert show_row(torch.rand(4, 6), (1, 3), ax=ax) is ax
+    assert [line.get_xydata().tolist() for line in ax.lines] == [[[3, 1]]]
+    corners = torch.tensor([[0.0, 0.0], [15.0, 7.0]])  # the first and the last place of an 8×16 map
+    image = torch.zeros(3, 32, 64, dtype=torch.uint8)
+    for weights in (None, torch.tensor([0.2, 0.8])):
+        assert show_points(image, corners, (8, 16), ax=ax, weights=weights) is ax
+        assert ax.collections[-1].get_offsets().tolist() == [[1.5, 1.5], [61.5, 29.5]]  # middles of 4×4 pixels
+    assert ax.collections[-1].get_sizes().argmax() == 1
+    plt.close(fig)
 
 
 # ------------------------------------------------------------------------------------------ maps of places

@@ -1,6 +1,38 @@
-"""Seeing what a network looks at, and scoring it against the truth."""
+"""Seeing what a network looks at, and scoring it against the truth. Grad-CAM is in `attn_lessons.insight.cam`."""
 
+from .draw import show_gates, show_points, show_row
 from .explained import explained
-from .localise import place_map, pointing_game
+from .features import features, show_features, target_layer
+from .localise import (
+    box_masks,
+    centre_map,
+    energy_inside,
+    insertion_deletion,
+    localisation,
+    overlap,
+    place_map,
+    pointing_game,
+)
+from .sanity import randomised, sanity_check, similarity, verdict
 
-__all__ = ["explained", "place_map", "pointing_game"]
+__all__ = [
+    "box_masks",
+    "centre_map",
+    "energy_inside",
+    "explained",
+    "features",
+    "insertion_deletion",
+    "localisation",
+    "overlap",
+    "place_map",
+    "pointing_game",
+    "randomised",
+    "sanity_check",
+    "show_features",
+    "show_gates",
+    "show_points",
+    "show_row",
+    "similarity",
+    "target_layer",
+    "verdict",
+]

@@ -1,14 +1,20 @@
 """Does it look at the object? Maps scored against a ground-truth mask, beside the score of looking anywhere.
 
-Introduced in lesson 03.
+Introduced in lesson 03; energy, overlap, insertion and deletion in lesson 10.
 """
 
 from __future__ import annotations
 
+import pandas as pd
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from ..datasets.image_set import check
+from ..measure import evaluation_mode
+from .features import asked, network_input
+
+STEPS = 16  # shares of a picture, from none to all, at which insertion and deletion ask the model
 
 
 def pointing_game(maps: torch.Tensor, masks: torch.Tensor) -> dict[str, float]:
@@ -44,9 +50,7 @@ def pointing_game(maps: torch.Tensor, masks: torch.Tensor) -> dict[str, float]:
     >>> pointing_game(maps, torch.tensor([[[False, True], [False, False]]]))
     {'score': 1.0, 'chance': 0.25}
     """
-    check("masks", masks, torch.bool, (None, None, None))
-    if maps.dim() != 3 or len(maps) != len(masks):
-        raise ValueError(f"maps must have shape ({len(masks)}, h, w), one map a mask; these have {tuple(maps.shape)}.")
+    check_maps(maps, masks)
     on_object = F.adaptive_max_pool2d(masks.float(), maps.shape[1:]).to(maps.device)  # (n, h, w), 0 or 1
     highest = (maps == maps.amax((1, 2), keepdim=True)).float()
     hit = (highest * on_object).sum((1, 2)) / highest.sum((1, 2))
@@ -85,3 +89,203 @@ def place_map(seen: dict[str, dict[str, torch.Tensor]]) -> torch.Tensor | None:
             raise ValueError(f"these maps have different sizes, {sizes}, and no product: hand over one module's alone.")
         product = one if product is None else product * one
     return product
+
+
+def check_maps(maps: torch.Tensor, masks: torch.Tensor) -> None:
+    check("masks", masks, torch.bool, (None, None, None))
+    if maps.dim() != 3 or len(maps) != len(masks):
+        raise ValueError(f"maps must have shape ({len(masks)}, h, w), one map a mask; these have {tuple(maps.shape)}.")
+
+
+def energy_inside(maps: torch.Tensor, masks: torch.Tensor) -> dict[str, float]:
+    """Which part of all that a map holds lies on the object.
+
+    Parameters
+    ----------
+    maps : torch.Tensor
+        (n, h, w), nowhere below 0. Each cell of a coarser grid than the picture's spreads over its pixels.
+    masks : torch.Tensor
+        bool (n, H, W), the object in each picture.
+
+    Returns
+    -------
+    dict
+        ``score``, the mean over the pictures, 0 to 1; an empty map, all 0, counts as one without a preference.
+        ``chance``: what a map without a preference scores, the part of the picture that the object covers.
+
+    Raises
+    ------
+    ValueError
+        If `maps` is not one map a picture, or goes below 0.
+
+    Notes
+    -----
+    Wang et al.: Score-CAM (there "energy-based pointing game"). CVPR 2020 workshops. https://arxiv.org/abs/1910.01279
+
+    Examples
+    --------
+    >>> maps = torch.tensor([[[0.0, 0.75], [0.25, 0.0]]])
+    >>> energy_inside(maps, torch.tensor([[[False, True], [False, False]]]))
+    {'score': 0.75, 'chance': 0.25}
+    """
+    check_maps(maps, masks)
+    if (maps < 0).any():
+        raise ValueError(f"maps must not be below 0, which is no energy; the lowest value is {maps.min():.3g}.")
+    covered = F.adaptive_avg_pool2d(masks.float(), maps.shape[1:]).to(maps.device)  # (n, h, w), 0 to 1
+    energy = torch.where(maps.amax((1, 2), keepdim=True) > 0, maps, torch.ones_like(maps))
+    inside = (energy * covered).sum((1, 2)) / energy.sum((1, 2))
+    return {"score": inside.mean().item(), "chance": covered.mean().item()}
+
+
+def overlap(maps: torch.Tensor, masks: torch.Tensor, threshold: float = 0.5) -> dict[str, float]:
+    """How well the bright part of a map covers the object, and nothing else: intersection over union.
+
+    Parameters
+    ----------
+    maps : torch.Tensor
+        (n, h, w). Cells of a coarser grid than the picture's are drawn as squares.
+    masks : torch.Tensor
+        bool (n, H, W), the object in each picture.
+    threshold : float, default 0.5
+        Bright is what lies at least this far up from the map's lowest to its highest value.
+
+    Returns
+    -------
+    dict
+        ``score``, the mean over the pictures, 0 to 1; of an empty map, everything is bright. ``chance``: what as many
+        bright pixels score, strewn anywhere.
+
+    Raises
+    ------
+    ValueError
+        If `maps` is not one map a picture.
+
+    Examples
+    --------
+    >>> maps = torch.tensor([[[0.1, 0.9], [0.2, 0.6]]])
+    >>> overlap(maps, torch.tensor([[[False, True], [False, False]]]))
+    {'score': 0.5, 'chance': 0.2}
+    """
+    check_maps(maps, masks)
+    low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
+    bright = (maps >= low + threshold * (high - low)).float()[:, None]
+    bright = F.interpolate(bright, size=masks.shape[1:], mode="nearest-exact")[:, 0].bool().cpu()  # (n, H, W)
+    masks = masks.cpu()
+    union = (bright | masks).sum((1, 2))
+    a, b = bright.double().mean((1, 2)), masks.double().mean((1, 2))  # the parts of the picture that they cover
+    return {
+        "score": ((bright & masks).sum((1, 2)) / union).mean().item(),
+        "chance": (a * b / (a + b - a * b)).mean().item(),
+    }
+
+
+def box_masks(boxes: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """Masks, bool (n, height, width), of boxes (n, 4): x and y of the first and of the last pixel inside.
+
+    A round object fills only 78 % of its box: a map that is exactly the object does not reach an overlap of 1.
+
+    Examples
+    --------
+    >>> box_masks(torch.tensor([[1, 0, 2, 0]]), 2, 3).int().tolist()
+    [[[0, 1, 1], [0, 0, 0]]]
+    """
+    if boxes.dim() != 2 or boxes.shape[1] != 4:
+        raise ValueError(f"boxes must have shape (n, 4), x and y of two corners; these have {tuple(boxes.shape)}.")
+    left, top, right, bottom = boxes[:, :, None].unbind(1)  # (n, 1) each
+    x, y = torch.arange(width, device=boxes.device), torch.arange(height, device=boxes.device)
+    return ((y >= top) & (y <= bottom))[:, :, None] & ((x >= left) & (x <= right))[:, None, :]
+
+
+def centre_map(height: int, width: int) -> torch.Tensor:
+    """A map (height, width) that looks at no picture: a soft spot in the middle, where photographers put objects."""
+    x, y = (((torch.arange(size) + 0.5) / size - 0.5) / 0.25 for size in (width, height))
+    return torch.exp(-(y[:, None] ** 2 + x**2) / 2)
+
+
+def localisation(maps: torch.Tensor, masks: torch.Tensor) -> pd.DataFrame:
+    """Pointing game, energy inside and overlap, one row each, beside chance and the spot in the middle (`centre_map`).
+
+    Examples
+    --------
+    >>> masks = torch.zeros(1, 8, 8, dtype=torch.bool)
+    >>> masks[0, :4, :4] = True
+    >>> localisation(masks.float(), masks).round(2)
+                   score  chance  centre
+    pointing game    1.0    0.25    0.25
+    energy inside    1.0    0.25    0.25
+    overlap          1.0    0.14    0.14
+    """
+    check_maps(maps, masks)
+    games = {"pointing game": pointing_game, "energy inside": energy_inside, "overlap": overlap}
+    middle = centre_map(*maps.shape[1:]).to(maps.device).expand_as(maps)
+    rows = {name: {**game(maps, masks), "centre": game(middle, masks)["score"]} for name, game in games.items()}
+    return pd.DataFrame(rows).T
+
+
+@torch.no_grad()
+def insertion_deletion(
+    model: nn.Module, images: torch.Tensor, maps: torch.Tensor, labels: torch.Tensor | None = None
+) -> pd.DataFrame:
+    """How fast the answer comes when places are shown in a map's order, and goes when they are taken away in it.
+
+    A place that is not shown has the mean colour of its picture.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Asked in evaluation mode, and left in the mode it was in.
+    images : torch.Tensor
+        uint8 (n, 3, H, W), prepared here as for training; or floating-point, exactly what the model takes.
+    maps : torch.Tensor
+        (n, h, w), one map a picture. Equal places come in an order drawn by lot.
+    labels : torch.Tensor, optional
+        int64 (n,), the class asked about in each picture; the model's own answer if none are given.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``order``: "given", "chance" (random spots: random pixels would tear apart every shape, and seem to find it) or
+        "centre"; ``share`` of the picture, 0 to 1; ``insertion`` and ``deletion``: the class's mean probability with
+        that share shown, or taken away. The mean of a curve is its area: high is good for insertion, low for deletion.
+
+    Notes
+    -----
+    Petsiuk, Das, Saenko: RISE. BMVC 2018. https://arxiv.org/abs/1806.07421
+
+    Examples
+    --------
+    >>> from attn_lessons.models import GlyphNet
+    >>> curves = insertion_deletion(GlyphNet(), torch.zeros(2, 3, 64, 64, dtype=torch.uint8), torch.rand(2, 16, 16))
+    >>> curves.groupby("order")[["insertion", "deletion"]].mean().shape
+    (3, 2)
+    """
+    x = network_input(model, images)
+    if maps.dim() != 3 or len(maps) != len(x):
+        raise ValueError(f"maps must have shape ({len(x)}, h, w), one a picture; these have {tuple(maps.shape)}.")
+    size, mean, rows = x.shape[2:], x.mean((2, 3), keepdim=True), []
+    spots = torch.rand(len(x), 8, 8, generator=torch.Generator().manual_seed(0))
+    arms = {"given": maps, "chance": spots, "centre": centre_map(*size).expand(len(x), -1, -1)}
+    with evaluation_mode(model):
+        which = asked(model(x), labels)[:, None].repeat(2, 1)
+        for name, arm in arms.items():
+            places = order(at_size(arm, size))[:, None].to(x.device)
+            for step in range(STEPS + 1):
+                first = places < step / STEPS
+                pictures = torch.cat([torch.where(first, x, mean), torch.where(first, mean, x)])
+                said = model(pictures).softmax(1).gather(1, which).view(2, -1).mean(1).tolist()
+                rows.append({"order": name, "share": step / STEPS, "insertion": said[0], "deletion": said[1]})
+    return pd.DataFrame(rows)
+
+
+def at_size(maps: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """(n, h, w) → (n, *size), blended between the middles of the cells."""
+    return F.interpolate(maps.float()[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
+
+
+def order(maps: torch.Tensor) -> torch.Tensor:
+    """Each place's turn, from 0 for the highest to almost 1, (n, H, W) on the CPU; equal places in a lot's order."""
+    flat = maps.flatten(1).cpu()
+    lot = torch.randperm(flat.shape[1], generator=torch.Generator().manual_seed(0))
+    turns = lot[flat[:, lot].argsort(dim=1, descending=True, stable=True)]
+    steps = torch.arange(flat.shape[1]) / flat.shape[1]
+    return torch.empty_like(flat).scatter_(1, turns, steps.expand_as(flat)).view(maps.shape)
