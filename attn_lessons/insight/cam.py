@@ -1,0 +1,168 @@
+"""Grad-CAM and its relatives, through pytorch-grad-cam, without what people trip over there.
+
+Introduced in lesson 10. Imported by its own name, because pytorch-grad-cam takes seconds to import:
+``from attn_lessons.insight.cam import cam``.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+from contextlib import redirect_stderr
+
+import cv2
+import torch
+from matplotlib.axes import Axes
+from pytorch_grad_cam import AblationCAM, AblationLayer, GradCAM, HiResCAM, LayerCAM
+from pytorch_grad_cam.base_cam import BaseCAM
+from pytorch_grad_cam.metrics.road import ROADCombined
+from pytorch_grad_cam.utils.image import show_cam_on_image
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputSoftmaxTarget
+from torch import nn
+
+from .. import style
+from .features import asked, network_input, passed_through, target_layer
+from .localise import at_size, order
+
+
+class MeanOfChannels(BaseCAM):
+    """A popular tutorial's "attention heat map": the mean of all channels. No class and no head enters it."""
+
+    def __init__(self, model: nn.Module, target_layers: list[nn.Module]):
+        super().__init__(model, target_layers, uses_gradients=False)
+
+    def get_cam_image(self, input_tensor, target_layer, targets, activations, grads, eigen_smooth=False):
+        mean = activations.mean(1)
+        return mean - mean.min((1, 2), keepdims=True)  # from 0 up: the library cuts off what is below
+
+
+class Silence(AblationLayer):
+    """Puts 0 for a channel, as the paper does; the library puts −10⁷ where no feature happens to be exactly 0."""
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        n = len(self.activations)
+        self.activations[range(n), self.indices[:n]] = 0
+        return self.activations
+
+
+METHODS = {
+    "gradcam": GradCAM,
+    "hirescam": HiResCAM,
+    "layercam": LayerCAM,
+    "ablationcam": lambda model, layers: AblationCAM(model, layers, ablation_layer=Silence()),
+    "mean_of_channels": MeanOfChannels,
+}
+
+
+def cam(
+    model: nn.Module,
+    images: torch.Tensor,
+    labels: torch.Tensor | None = None,
+    method: str = "gradcam",
+    layer: nn.Module | None = None,
+    batch_size: int = 32,
+) -> torch.Tensor:
+    """Where in each picture a class activation map finds what speaks for a class.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Explained as it is in evaluation mode, and left as it was: its mode, gradients, hooks and layers.
+    images : torch.Tensor
+        uint8 (n, 3, H, W), prepared here as for training; or floating-point, exactly what the model takes.
+    labels : torch.Tensor, optional
+        int64 (n,), the class asked about in each picture; the model's own answer if none are given.
+    method : {"gradcam", "hirescam", "layercam", "ablationcam", "mean_of_channels"}, default "gradcam"
+        The last is a baseline that looks at no class; see `MeanOfChannels`.
+    layer : nn.Module, optional
+        A module of `model` that gives maps (n, C, h, w); `target_layer` if none is given.
+    batch_size : int, default 32
+
+    Returns
+    -------
+    torch.Tensor
+        (n, H, W) on the CPU, each map from 0 to 1 on a scale of its own: compare places in a map, not maps. All 0 where
+        the method found nothing that speaks for the class.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the method or layer is unknown, or the layer no part of the model; if a label is no class.
+
+    Notes
+    -----
+    Selvaraju et al.: Grad-CAM. ICCV 2017. https://arxiv.org/abs/1610.02391. Draelos, Carin: HiResCAM. 2020.
+    https://arxiv.org/abs/2011.08891. Jiang et al.: LayerCAM. TIP 2021. Ramaswamy et al.: Ablation-CAM. WACV 2020.
+
+    Examples
+    --------
+    >>> from attn_lessons.insight.cam import cam
+    >>> from attn_lessons.models import SmallCNN
+    >>> cam(SmallCNN(attention="cbam"), torch.zeros(5, 3, 32, 32, dtype=torch.uint8)).shape
+    torch.Size([5, 32, 32])
+    """
+    if method not in METHODS:
+        raise ValueError(f"method={method!r} is not known: choose one of {', '.join(map(repr, METHODS))}.")
+    layer = target_layer(model) if layer is None else layer
+    x = network_input(model, images)
+    scores = torch.cat([passed_through(model, part, layer)[1].detach() for part in x.split(batch_size)])
+    labels = asked(scores, labels)
+    # The library writes into what it explains: it gets a copy, whose layers never overwrite what a hook has kept.
+    name = next(name for name, module in model.named_modules() if module is layer)
+    twin = copy.deepcopy(model).requires_grad_(False)
+    for module in twin.modules():
+        if getattr(module, "inplace", False):
+            module.inplace = False
+    tool = METHODS[method](twin, [twin.get_submodule(name)])
+    # AblationCAM divides by the score, which turns its map round where that is negative: so every score starts at 1.
+    before = scores.gather(1, labels[:, None])[:, 0].tolist()
+    targets = [lambda said, k=k, b=b: said[k] - b + 1 for k, b in zip(labels.tolist(), before, strict=True)]
+    maps = []
+    with torch.enable_grad(), redirect_stderr(io.StringIO()):  # AblationCAM draws a progress bar for every picture
+        for i in range(0, len(x), batch_size):
+            # If the input asks for a gradient, one passes through the layer, even if no parameter asks for any.
+            part = x[i : i + batch_size].detach().clone().requires_grad_()
+            maps.append(torch.from_numpy(tool(part, targets[i : i + batch_size])))
+    tool.activations_and_grads.release()
+    return torch.cat(maps)
+
+
+def road(model: nn.Module, images: torch.Tensor, maps: torch.Tensor, labels: torch.Tensor | None = None) -> float:
+    """Remove and debias: how much more the answer suffers when the places that a map points to are painted over.
+
+    Places are painted over with a blend of their neighbours, so that no hole with the shape of the object remains.
+    Slow: seconds for twenty pictures of 32×32, and many times that for larger ones.
+
+    Parameters
+    ----------
+    model, images, labels
+        As for `cam`.
+    maps : torch.Tensor
+        (n, h, w), one map a picture.
+
+    Returns
+    -------
+    float
+        Half the difference between the probability of the class with the lowest 10, 20 … 90 % of the places painted
+        over, and with the highest. 0 by chance, at most 1/2; below 0, the map points away from what counts.
+
+    Notes
+    -----
+    Rong et al.: A Consistent and Efficient Evaluation Strategy for Attribution Methods. ICML 2022.
+    https://arxiv.org/abs/2202.00449
+    """
+    x = network_input(model, images)
+    with torch.no_grad():
+        twin = copy.deepcopy(model).eval()
+        targets = [ClassifierOutputSoftmaxTarget(k) for k in asked(twin(x), labels).tolist()]
+    # Ranks, not values: with many zeros in a map, no threshold would part the places, and all of them were removed.
+    ranks = 1 - order(at_size(maps, x.shape[2:]))
+    return float(ROADCombined()(x, ranks.numpy(), targets, twin).mean())
+
+
+def overlay(image: torch.Tensor, one: torch.Tensor, ax: Axes, title: str = "") -> Axes:
+    """A map (h, w), from 0 to 1, over its picture, uint8 (3, H, W): bright where the map is high."""
+    over = at_size(one[None].cpu(), image.shape[1:])[0].clamp(0, 1).numpy()
+    rgb = image.permute(1, 2, 0).cpu().numpy().astype("float32") / 255  # the library wants 0 to 1
+    mixed = show_cam_on_image(rgb, over, use_rgb=True, colormap=cv2.COLORMAP_VIRIDIS)
+    return style.picture(torch.from_numpy(mixed).permute(2, 0, 1), ax, title)

@@ -1,0 +1,50 @@
+"""Pictures of what `attn_lessons.attention.watch` hands out: gates, rows, sampling points. For maps, see `style.heat`.
+
+Introduced in lesson 10.
+"""
+
+from __future__ import annotations
+
+import torch
+from matplotlib.axes import Axes
+
+from .. import style
+
+
+def show_gates(gates: torch.Tensor, ax: Axes, title: str = "") -> Axes:
+    """Channel gates (n, C), one row a picture: a column that is bright in some rows only is a gate that decides."""
+    style.heat(gates, ax, title, low=0, high=1)
+    ax.set(xlabel="channel", ylabel="picture")
+    ax.set_aspect("auto")
+    return ax
+
+
+def show_row(row: torch.Tensor, place: tuple[int, int], ax: Axes, title: str = "") -> Axes:
+    """What a place, (row, column), looked at, (H, W), one head of ``attention.row``; the cross is the place itself."""
+    style.heat(row, ax, title)
+    ax.plot(place[1], place[0], "x", color=style.RED, ms=13, mew=3.5)
+    return ax
+
+
+def show_points(
+    image: torch.Tensor, points: torch.Tensor, grid: tuple[int, int], ax: Axes, weights: torch.Tensor | None = None
+) -> Axes:
+    """Where deformable attention sampled, over the picture, uint8 (3, H, W).
+
+    Parameters
+    ----------
+    image : torch.Tensor
+    points : torch.Tensor
+        (..., 2), x before y, in places of the feature map: ``seen[name]["points"][i]``.
+    grid : (int, int)
+        Height and width of that feature map.
+    ax : matplotlib.axes.Axes
+    weights : torch.Tensor, optional
+        (...), how much each point counts; a dot is as large as that.
+    """
+    style.picture(image, ax)
+    step = torch.tensor([image.shape[2] / grid[1], image.shape[1] / grid[0]])  # pixels to a place
+    pixels = (points.detach().cpu().flatten(0, -2) + 0.5) * step - 0.5
+    area = 25 if weights is None else 5 + 300 * weights.detach().cpu().flatten() / weights.max().item()
+    ax.scatter(*pixels.T, s=area, color="white", edgecolors="black", linewidths=0.8)
+    return ax

@@ -1,0 +1,146 @@
+"""Does an explanation depend on what the network has learned? If not, it explains the picture, not the network.
+
+Adebayo et al.: Sanity Checks for Saliency Maps. NeurIPS 2018. https://arxiv.org/abs/1810.03292
+Introduced in lesson 10.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Iterator
+
+import pandas as pd
+import torch
+from scipy import stats
+from torch import nn
+
+from ..measure import evaluation_mode
+from .features import network_input
+
+ALIKE, SAME = 0.5, 0.99  # from these rank correlations on, maps count as alike, and as the very same
+
+
+@torch.no_grad()
+def randomised(model: nn.Module, images: torch.Tensor) -> Iterator[tuple[str, nn.Module]]:
+    """The network with its last layer as before training, then the last two, and so on down to the first.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Is left as it was.
+    images : torch.Tensor
+        As for `attn_lessons.insight.features`; the first one shows in which order the layers run.
+
+    Yields
+    ------
+    name, network : str, nn.Module
+        The layer that has just been drawn anew, and a copy of the network. It is the same copy every time: be done with
+        it before you ask for the next.
+
+    Examples
+    --------
+    >>> network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 4, 2))
+    >>> [name for name, _ in randomised(network, torch.rand(1, 3, 4, 4))]
+    ['3', '0']
+    """
+    twin, ran = copy.deepcopy(model), []
+    layers = {name: layer for name, layer in twin.named_modules() if list(layer.parameters(recurse=False))}
+    hooks = [layer.register_forward_pre_hook(lambda *_, name=name: ran.append(name)) for name, layer in layers.items()]
+    with evaluation_mode(twin):
+        twin(network_input(twin, images[:1]))
+    for hook in hooks:
+        hook.remove()
+    for name in dict.fromkeys(reversed(ran)):
+        draw_anew(layers[name])
+        yield name, twin
+
+
+def draw_anew(layer: nn.Module) -> None:
+    """The layer's own initialisation; where it has none, noise as large as its weights."""
+    if hasattr(layer, "reset_parameters"):
+        layer.reset_parameters()
+    else:
+        for weights in layer.parameters(recurse=False):
+            weights.copy_(torch.randn_like(weights) * weights.square().mean().sqrt())
+
+
+def similarity(maps: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+    """Spearman's rank correlation of each map with its counterpart, (n, h, w) twice → (n,).
+
+    A map without any preference has no ranks: it is like another such map (1), and like no other (0).
+
+    Examples
+    --------
+    >>> maps = torch.rand(2, 8, 8)
+    >>> similarity(torch.cat([maps, maps]), torch.cat([maps.exp(), 1 - maps]))
+    tensor([ 1.,  1., -1., -1.])
+    """
+    if maps.dim() != 3 or maps.shape != others.shape:
+        raise ValueError(f"both must have shape (n, h, w); these have {tuple(maps.shape)} and {tuple(others.shape)}.")
+    a, b = (torch.from_numpy(stats.rankdata(m.flatten(1).cpu().numpy(), axis=1)) for m in (maps, others))
+    a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
+    sizes, both = a.norm(dim=1) * b.norm(dim=1), a.norm(dim=1) + b.norm(dim=1)
+    correlation = torch.where(sizes > 0, (a * b).sum(1) / sizes.clamp(min=1e-12), (both == 0).double())
+    return correlation.clamp(-1, 1).float()
+
+
+def sanity_check(
+    model: nn.Module,
+    others: Iterable[tuple[str, nn.Module]],
+    images: torch.Tensor,
+    explain: Callable[[nn.Module, torch.Tensor, torch.Tensor], torch.Tensor],
+) -> pd.DataFrame:
+    """How much the maps of a trained network are like those of networks that have not learned the same.
+
+    Parameters
+    ----------
+    model : nn.Module
+    others : iterable of (str, nn.Module)
+        ``randomised(model, images)``, or ``[("shuffled labels", network)]`` with one trained on labels that were dealt
+        out anew among the pictures.
+    images : torch.Tensor
+        As for `attn_lessons.insight.features`.
+    explain : callable
+        Called as ``explain(network, images, labels)``, gives maps (n, h, w): `attn_lessons.insight.cam.cam`, for
+        example. The labels are the answers of `model`, for all networks, so that all are asked about the same class.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a network: ``network``, its name, and ``similarity``, the mean over the pictures.
+    """
+    with torch.no_grad(), evaluation_mode(model):
+        labels = model(network_input(model, images)).argmax(1).cpu()
+    maps = explain(model, images, labels)
+    rows = [(name, similarity(maps, explain(other, images, labels)).mean().item()) for name, other in others]
+    return pd.DataFrame(rows, columns=["network", "similarity"])
+
+
+def verdict(checked: pd.DataFrame) -> str:
+    """What a `sanity_check` says, in one sentence.
+
+    Sound maps are never the very same once anything learned is gone, and are not alike when all of it is: in the last
+    row.
+
+    Examples
+    --------
+    >>> verdict(pd.DataFrame({"network": ["head", "conv"], "similarity": [0.4, 0.03]}))
+    'Passed: without what was learned, the maps are others (rank correlation 0.03).'
+    >>> verdict(pd.DataFrame({"network": ["head", "conv"], "similarity": [1.0, 0.2]}))
+    "Failed: at 'head' the maps are still the same (rank correlation 1.00): what was learned there does not enter them."
+    >>> verdict(pd.DataFrame({"network": ["head", "conv"], "similarity": [0.8, 0.7]}))
+    'Failed: without what was learned, the maps are still alike (rank correlation 0.70): they show the picture.'
+    """
+    same, last = checked[checked.similarity >= SAME], checked.similarity.iloc[-1]
+    if len(same):
+        name, value = same.iloc[-1]
+        return (
+            f"Failed: at {name!r} the maps are still the same (rank correlation {value:.2f}): what was learned there "
+            f"does not enter them."
+        )
+    if abs(last) >= ALIKE:
+        return (
+            f"Failed: without what was learned, the maps are still alike (rank correlation {last:.2f}): they show the "
+            f"picture."
+        )
+    return f"Passed: without what was learned, the maps are others (rank correlation {last:.2f})."
