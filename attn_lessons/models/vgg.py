@@ -43,6 +43,8 @@ class VGG(nn.Module):
     start : {"own", "identity", "kaiming"}, default "own"
         How a mechanism starts: as it initialises itself; as the identity (see `Gradual`), which leaves what a trained
         network says unchanged; or with Kaiming's initialisation. The rest of the network is never touched.
+    width : float, default 1
+        Channels of every block, as a share of VGG's own 64 to 512: 1/8 makes a network that a laptop trains.
     image_size : int, optional
         Height and width of the pictures, which mechanisms built for one size of feature map need (``"linformer"``).
     **options
@@ -51,7 +53,7 @@ class VGG(nn.Module):
     Raises
     ------
     ValueError
-        For a depth, head, block, place, start or mechanism that does not exist.
+        For a depth, head, block, place, start or mechanism that does not exist, or a width that leaves no channels.
 
     Notes
     -----
@@ -79,6 +81,7 @@ class VGG(nn.Module):
         blocks: Iterable[int] = (1, 2, 3, 4, 5),
         place: str = "before_pool",
         start: str = "own",
+        width: float = 1,
         image_size: int | None = None,
         **options,
     ):
@@ -88,8 +91,11 @@ class VGG(nn.Module):
         one_of("place", place, PLACES)
         one_of("start", start, STARTS)
         blocks = sorted({whole_number("blocks", block, 1, 5) for block in blocks})
-        self.features, ends = convolutions(DEPTHS[depth], batch_norm)
-        self.avgpool, self.classifier = classifier(head, whole_number("num_classes", num_classes, 1))
+        if not 1 <= WIDTHS[0] * width <= 10 * WIDTHS[0]:
+            raise ValueError(f"width={width!r} must be from 1/{WIDTHS[0]} (one channel in the first block) to 10.")
+        widths = [round(channels * width) for channels in WIDTHS]
+        self.features, ends = convolutions(widths, DEPTHS[depth], batch_norm)
+        self.avgpool, self.classifier = classifier(head, widths[-1], whole_number("num_classes", num_classes, 1))
         initialise(self)
 
         self.attention = nn.ModuleDict()
@@ -97,7 +103,7 @@ class VGG(nn.Module):
         for block in blocks:
             if image_size is not None and takes_size(attention):
                 options["size"] = (image_size >> block - (place != "after_pool"),) * 2
-            mechanism = build_attention(attention, WIDTHS[block - 1], **options)
+            mechanism = build_attention(attention, widths[block - 1], **options)
             if not isinstance(mechanism, nn.Identity):
                 name = f"block{block}"
                 self.attention[name] = started(mechanism, start)
@@ -116,10 +122,10 @@ class VGG(nn.Module):
         return self.classifier(self.avgpool(x).flatten(1))  # (B, num_classes)
 
 
-def convolutions(per_block: tuple[int, ...], batch_norm: bool) -> tuple[nn.Sequential, list[int]]:
+def convolutions(widths: list[int], per_block: tuple[int, ...], batch_norm: bool) -> tuple[nn.Sequential, list[int]]:
     """All layers in one row, as torchvision numbers them, and the number of each block's pooling."""
     layers, ends, inputs = [], [], 3
-    for width, count in zip(WIDTHS, per_block, strict=True):
+    for width, count in zip(widths, per_block, strict=True):
         for _ in range(count):
             layers.append(nn.Conv2d(inputs, width, 3, padding=1))
             layers += [nn.BatchNorm2d(width)] if batch_norm else []
@@ -130,10 +136,10 @@ def convolutions(per_block: tuple[int, ...], batch_norm: bool) -> tuple[nn.Seque
     return nn.Sequential(*layers), ends
 
 
-def classifier(head: str, num_classes: int) -> tuple[nn.Module, nn.Sequential]:
+def classifier(head: str, width: int, num_classes: int) -> tuple[nn.Module, nn.Sequential]:
     if head == "cifar":
-        return nn.AdaptiveAvgPool2d(1), nn.Sequential(nn.Linear(512, num_classes))
-    hidden = [nn.Linear(512 * 7 * 7, 4096), nn.ReLU(), nn.Dropout(), nn.Linear(4096, 4096), nn.ReLU(), nn.Dropout()]
+        return nn.AdaptiveAvgPool2d(1), nn.Sequential(nn.Linear(width, num_classes))
+    hidden = [nn.Linear(width * 7 * 7, 4096), nn.ReLU(), nn.Dropout(), nn.Linear(4096, 4096), nn.ReLU(), nn.Dropout()]
     return nn.AdaptiveAvgPool2d(7), nn.Sequential(*hidden, nn.Linear(4096, num_classes))
 
 

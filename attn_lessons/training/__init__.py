@@ -1,9 +1,13 @@
 """One readable loop, histories as CSV, and comparisons over several seeds."""
 
+from .checkpoint import save_weights
 from .comparison import Comparison, compare, paired_difference, recorded, summary, train_once
-from .loop import History, Recipe, evaluate, fit, predict, prepare, progress_bar
+from .log import progress_bar
+from .loop import History, evaluate, fit, predict, prepare
+from .recipe import RECIPES, Recipe
 
 __all__ = [
+    "RECIPES",
     "Comparison",
     "History",
     "Recipe",
@@ -15,6 +19,7 @@ __all__ = [
     "prepare",
     "progress_bar",
     "recorded",
+    "save_weights",
     "summary",
     "train_once",
 ]

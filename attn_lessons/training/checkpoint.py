@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from accelerate import Accelerator
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
@@ -19,7 +20,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 
 class Checkpoint:
-    """The state of a training run after an epoch, as ``folder/last.safetensors``.
+    """The state of a training run after an epoch, as ``folder/last.safetensors``, and its best weights beside it.
 
     Parameters
     ----------
@@ -31,12 +32,13 @@ class Checkpoint:
         Loaded and saved in place.
     dice : dict of str to torch.Generator
         The run's own generators. Torch's global ones are saved as well, since dropout uses them.
+    engine : accelerate.Accelerator
+        Of several processes, the first one saves, and all of them load.
 
     Notes
     -----
     The file holds weights (``model.…``), moments (``optimizer.…``) and generators (``dice.…``) as tensors; the rest is
-    JSON in its header. A file is written beside the old one and then takes its place in one step: whenever the process
-    is killed, one of them is whole.
+    JSON in its header.
     """
 
     def __init__(
@@ -47,29 +49,32 @@ class Checkpoint:
         optimizer: Optimizer,
         schedule: LRScheduler,
         dice: dict[str, torch.Generator],
+        engine: Accelerator,
     ):
         self.path = None if folder is None else Path(folder) / "last.safetensors"
+        self.engine = engine
         self.run = json.loads(json.dumps(run))  # as it will be read back: tuples are lists
         self.model, self.optimizer, self.schedule, self.dice = model, optimizer, schedule, dice
 
-    def save(self, epoch: int) -> None:
-        """Write the state after `epoch` epochs."""
-        if self.path is None:
+    def save(self, epoch: int, tested: dict[str, float], best: bool) -> None:
+        """Write the state after `epoch` epochs, and the weights once more if no epoch has tested better.
+
+        The best weights are for looking at. Their accuracy is no result: the test set has chosen them.
+        """
+        if self.path is None or not self.engine.is_main_process:
             return
+        if best:
+            about = {"epoch": epoch} | {f"test_{name}": value for name, value in tested.items()} | self.run
+            save_weights(self.model, self.path.with_name("best.safetensors"), about)
         state = self.optimizer.state_dict()
         header = {
             "epoch": epoch,
             "run": self.run,
             "groups": state["param_groups"],
             "schedule": {k: v for k, v in self.schedule.state_dict().items() if isinstance(v, int | float | list)},
+            "scaler": self.engine.scaler.state_dict() if self.engine.scaler else {},
         }
-        tensors = {name: tensor.detach().contiguous() for name, tensor in self.tensors(state)}
-        beside = self.path.with_suffix(f".{os.getpid()}")
-        try:
-            save_file(tensors, beside, {"state": json.dumps(header)})
-            os.replace(beside, self.path)
-        finally:
-            beside.unlink(missing_ok=True)
+        save_whole({name: tensor.detach() for name, tensor in self.tensors(state)}, self.path, {"state": header})
 
     def load(self) -> int:
         """Take up the saved state, if there is one; returns the number of epochs that are done.
@@ -103,6 +108,8 @@ class Checkpoint:
             moments.setdefault(int(index), {})[key] = tensor
         self.optimizer.load_state_dict({"state": moments, "param_groups": header["groups"]})
         self.schedule.load_state_dict(self.schedule.state_dict() | header["schedule"])
+        if self.engine.scaler:
+            self.engine.scaler.load_state_dict(header["scaler"])
         for name, state in part(saved, "dice").items():
             if name == "torch":
                 torch.set_rng_state(state)
@@ -110,6 +117,8 @@ class Checkpoint:
                 torch.cuda.set_rng_state(state, self.device)
             else:
                 self.dice[name].set_state(state)
+        if self.engine.process_index:  # the saved state is the first process's: another one must not draw the same
+            torch.manual_seed(torch.initial_seed() + self.engine.process_index + 1000 * header["epoch"])
         return header["epoch"]
 
     def tensors(self, state: dict) -> Iterator[tuple[str, torch.Tensor]]:
@@ -133,3 +142,19 @@ class Checkpoint:
 def part(tensors: dict[str, torch.Tensor], kind: str) -> dict[str, torch.Tensor]:
     """Those whose names start with ``kind.``, without it."""
     return {name.partition(".")[2]: tensor for name, tensor in tensors.items() if name.startswith(f"{kind}.")}
+
+
+def save_weights(model: nn.Module, path: str | Path, about: dict) -> None:
+    """The weights of `model` as a safetensors file, with `about` (anything that JSON can hold) in its header."""
+    save_whole({name: tensor.detach() for name, tensor in model.state_dict().items()}, Path(path), {"about": about})
+
+
+def save_whole(tensors: dict[str, torch.Tensor], path: Path, headers: dict[str, dict]) -> None:
+    """Beside the old file first: whenever the process is killed, one of the two is whole."""
+    beside = path.with_suffix(f".{os.getpid()}")
+    try:
+        tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
+        save_file(tensors, beside, {name: json.dumps(header) for name, header in headers.items()})
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)

@@ -19,7 +19,9 @@ from torch import nn
 
 from ..datasets import ImageSet
 from ..measure import parameters
-from .loop import Recipe, fit, progress_bar
+from .log import progress_bar
+from .loop import fit
+from .recipe import Recipe
 
 
 @dataclass

@@ -1,0 +1,108 @@
+"""How to train, as a few settings, and the recipes that the course records its results with.
+
+Introduced in lesson 01; lesson 09 builds the modern one step by step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch.optim.lr_scheduler import LambdaLR, MultiStepLR, ReduceLROnPlateau
+
+from ..datasets import cutout, random_crop, random_flip
+
+OPTIMIZERS = {  # fused: all parameters in one step, which matters for networks as small as these
+    "adam": partial(Adam, fused=True),
+    "adamw": partial(AdamW, fused=True),
+    "sgd": partial(SGD, momentum=0.9, nesterov=True, fused=True),
+}
+SCHEDULES = ("cosine", "step", "plateau")
+PRECISIONS = ("fp32", "bf16", "fp16")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train.
+
+    Parameters
+    ----------
+    epochs : int, default 10
+    batch_size : int, default 64
+        A last, smaller batch is left out of its epoch.
+    optimizer : {"adamw", "adam", "sgd"}, default "adamw"
+        "sgd" has Nesterov momentum 0.9.
+    learning_rate : float, default 8e-3
+        The highest of the run.
+    weight_decay : float, default 1e-2
+    schedule : {"cosine", "step", "plateau"}, default "cosine"
+        "cosine" rises for the first quarter of the batches and falls to zero over the rest; "step" divides by 10 after
+        one and after two thirds of the epochs; "plateau" divides by 10 after the third epoch in which the training loss
+        has not fallen.
+    augment : callable, optional
+        Called as ``augment(images, generator)`` with the uint8 images of each training batch, on their device.
+    mix : callable, optional
+        `attn_lessons.datasets.mixup` or `cutmix`: called after `augment` as ``mix(images, labels, K, generator)``, it
+        returns other images and, for each, K shares instead of one label.
+    label_smoothing : float, default 0
+        The share of each label that is spread evenly over all classes. The test loss is measured without.
+    precision : {"fp32", "bf16", "fp16"}, default "fp32"
+        What the forward pass computes in. "bf16" and "fp16" are for GPUs; "fp16" scales its gradients.
+    """
+
+    epochs: int = 10
+    batch_size: int = 64
+    optimizer: str = "adamw"
+    learning_rate: float = 8e-3
+    weight_decay: float = 1e-2
+    schedule: str = "cosine"
+    augment: Callable[[torch.Tensor, torch.Generator], torch.Tensor] | None = None
+    mix: Callable[..., tuple[torch.Tensor, torch.Tensor]] | None = None
+    label_smoothing: float = 0.0
+    precision: str = "fp32"
+
+    def __post_init__(self):
+        choices = (("optimizer", tuple(OPTIMIZERS)), ("schedule", SCHEDULES), ("precision", PRECISIONS))
+        for argument, allowed in choices:
+            if getattr(self, argument) not in allowed:
+                raise ValueError(f"{argument}={getattr(self, argument)!r} is not known: choose one of {allowed}.")
+        for argument in ("epochs", "batch_size"):
+            if getattr(self, argument) < 1:
+                raise ValueError(f"{argument}={getattr(self, argument)} must be at least 1.")
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"label_smoothing={self.label_smoothing} must be at least 0 and less than 1.")
+
+    def in_words(self) -> dict[str, object]:
+        """Every setting, as JSON can hold it."""
+        return {name: getattr(value, "__name__", value) for name, value in vars(self).items()}
+
+    def scheduler(self, optimizer: Optimizer, batches: int) -> LambdaLR | MultiStepLR | ReduceLROnPlateau:
+        """`batches` is the number of training steps of the whole run."""
+        if self.schedule == "step":
+            thirds = [math.ceil(self.epochs / 3), math.ceil(2 * self.epochs / 3)]
+            return MultiStepLR(optimizer, thirds, 0.1)
+        if self.schedule == "plateau":
+            return ReduceLROnPlateau(optimizer, factor=0.1, patience=2)
+        rise = torch.linspace(0, 1, batches // 4 + 2)[1:-1]
+        fall = (1 + torch.cos(torch.pi * torch.linspace(0, 1, batches - len(rise) + 1))) / 2
+        curve = torch.cat([rise, fall]).tolist()
+        return LambdaLR(optimizer, lambda step: curve[step])
+
+
+def shift_and_mirror(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    return random_flip(random_crop(images, 4, generator), generator)
+
+
+def shift_mirror_and_cut(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    return cutout(shift_and_mirror(images, generator), 8, generator)
+
+
+RECIPES = {
+    "glyphworld": Recipe(10, 64, "adamw", 8e-3, 1e-2),
+    "tutorial": Recipe(12, 64, "adam", 1e-3, 0.0, "plateau", augment=shift_and_mirror),
+    "modern": Recipe(60, 512, "sgd", 0.1, 5e-4, "cosine", augment=shift_mirror_and_cut, label_smoothing=0.1),
+}
