@@ -1,7 +1,10 @@
-"""Record runs into ``results/``: ``python -m attn_lessons.train --help``.
+"""Train from the command line: ``python -m attn_lessons.train --help``.
 
-Writes one CSV row a run, as soon as the run is done, and a JSON beside it that says how the rows were made. Called
-again with the same arguments, it goes on where it was stopped.
+``run`` trains one network and keeps everything: logs, the state after each epoch, the weights. ``sweep`` trains
+mechanisms × seeds on photographs, ``glyphworld`` on the puzzles, into one CSV with a row a run, and a JSON beside it
+that says how the rows were made. Each goes on where it was stopped when it is called again with the same arguments.
+
+Introduced in lesson 09. A run in several processes: ``accelerate launch -m attn_lessons.train run …``.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import inspect
 import json
 import os
 import platform
+import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator
@@ -22,73 +26,136 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from accelerate import PartialState
 from torch import nn
 
-from . import __version__
+from . import __version__, models
 from .attention import MECHANISMS, watch
-from .datasets import PUZZLES, ImageSet, glyphworld, image_folder, random_crop, random_flip
+from .datasets import (
+    PUZZLES,
+    ImageSet,
+    cifar10,
+    cifar100,
+    glyphworld,
+    glyphworld_100,
+    image_folder,
+    tiny_imagenet,
+)
 from .insight import place_map, pointing_game
 from .measure import latency
-from .models import GlyphNet, SmallCNN
-from .training import Recipe, prepare, progress_bar, train_once
+from .models import GlyphNet
+from .training import RECIPES, Recipe, fit, prepare, progress_bar, save_weights, train_once
+from .training.recipe import PRECISIONS
 
-GLYPHWORLD_RECIPE = Recipe(epochs=10, batch_size=64, optimizer="adamw", learning_rate=8e-3, weight_decay=1e-2)
 GLYPHWORLD_TRAIN, GLYPHWORLD_TEST = 4000, 2000  # pictures
 TEST_SEED = 999  # no training set has it
+DOWNLOADED = {"cifar10": cifar10, "cifar100": cifar100, "tiny-imagenet": tiny_imagenet}
+NETWORKS = {"glyph_net": "glyphworld", "small_cnn": "tutorial"} | {  # and the recipe that each is trained with
+    f"vgg{depth}{norm}": "modern" for depth in (11, 13, 16, 19) for norm in ("", "_bn")
+}
 Case = tuple[str, int, Callable[[], tuple[ImageSet, ImageSet]]]  # what the pictures are called, seed, the pictures
+Architecture = tuple[str, dict[str, object]]  # a class of attn_lessons.models, and its arguments
 
 
 def main(arguments: list[str] | None = None) -> None:
     options = parse(arguments)
+    options.words = sys.argv[1:] if arguments is None else arguments
+    options.network = options.network or ("glyph_net" if getattr(options, "data", None) in PUZZLES else "small_cnn")
     torch.set_num_threads(options.threads)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if options.kind == "glyphworld":
-        cases = list(glyphworld_cases(options))
-        recipe = replace(GLYPHWORLD_RECIPE, learning_rate=options.learning_rate)
-        arms = {arm: partial(glyph_net, arm, options.reduction, device) for arm in options.attention}
-        score = pointing
+    options.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        if options.kind != "run":
+            raise ValueError(f"{options.kind} trains in one process: start it without accelerate launch.")
+        options.device = PartialState().device
+    {"run": run, "sweep": sweep, "photographs": sweep, "glyphworld": sweep_puzzles}[options.kind](options)
+
+
+def run(options: argparse.Namespace) -> None:
+    """One network, and everything that its training leaves."""
+    if options.data in PUZZLES:
+        train, test = glyphworld_pair(options.data, options.pictures or GLYPHWORLD_TRAIN, options.seed)
     else:
-        train, test = image_folder(options.train, 32), image_folder(options.test, 32)
-        if train.classes != test.classes:
-            raise ValueError(f"--train and --test must hold the same classes: {train.classes} and {test.classes}.")
-        cases, recipe = list(photograph_cases(train, test, options)), photograph_recipe(options.epochs)
-        sizes = len(train.classes), options.reduction
-        arms = {arm: partial(small_cnn, arm, *sizes, device) for arm in options.attention}
-        score = no_score
-    for build in arms.values():
-        build()  # a misspelt mechanism is found now, before anything is written
-    write_header(sys.argv[1:] if arguments is None else arguments, options, recipe, device)
-    record(options.out, cases, arms, recipe, score)
+        ((_, _, pair),) = photograph_cases(*photographs(options), options, [options.seed])
+        train, test = pair()
+    torch.manual_seed(options.seed)
+    architecture = describe(options.network, options.attention, train, options)
+    model = build(architecture, options)
+    recipe = recipe_of(options)
+    last = fit(model, train, test, recipe, options.seed, options.folder).epochs.iloc[-1]
+    if PartialState().is_main_process:
+        print(f"{train.name}: {100 * last.test_accuracy:.2f} % of {len(test):,} test pictures right after "
+              f"{recipe.epochs} epochs. Logs and weights: {options.folder}")  # fmt: skip
+    if options.weights and PartialState().is_main_process:
+        about = {"network": architecture[0], "arguments": architecture[1], "classes": train.classes,
+                 "pictures": train.name, "test_accuracy": round(last.test_accuracy, 4)}  # fmt: skip
+        options.weights.parent.mkdir(parents=True, exist_ok=True)
+        save_weights(model, options.weights, about | header(options, recipe))
 
 
+def sweep(options: argparse.Namespace) -> None:
+    """Mechanisms × seeds on photographs."""
+    train, test = photographs(options)
+    cases = list(photograph_cases(train, test, options, range(options.seeds)))
+    record(options, cases, train, recipe_of(options), no_score)
+
+
+def sweep_puzzles(options: argparse.Namespace) -> None:
+    """Mechanisms × seeds on GlyphWorld."""
+    options.network = "glyph_net"
+    record(options, list(glyphworld_cases(options)), glyphworld("key", 1), recipe_of(options), pointing)
+
+
+# ---------------------------------------------------------------------------------------------- the command line
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m attn_lessons.train", description=__doc__.split("\n\n")[1])
     kinds = parser.add_subparsers(dest="kind", required=True)
-    puzzles = kinds.add_parser("glyphworld", help="GlyphNet on GlyphWorld puzzles")
+    one = kinds.add_parser("run", help="one network, with logs, resume and weights")
+    many = kinds.add_parser("sweep", aliases=["photographs"], help="mechanisms × seeds on photographs, into one CSV")
+    puzzles = kinds.add_parser("glyphworld", help="mechanisms × seeds on GlyphWorld's puzzles, into one CSV")
+
     puzzles.add_argument("--puzzles", nargs="+", choices=list(PUZZLES), default=list(PUZZLES))
     puzzles.add_argument("--pictures", type=int, default=GLYPHWORLD_TRAIN, help="to train on (default: %(default)s)")
-    puzzles.add_argument("--learning-rate", type=float, default=GLYPHWORLD_RECIPE.learning_rate)
-    photographs = kinds.add_parser("photographs", help="SmallCNN on pictures of yours, 32×32")
-    photographs.add_argument("--train", required=True, help="folder or zip with one folder of pictures per class")
-    photographs.add_argument("--test", required=True, help="the same, for testing")
-    photographs.add_argument("--name", required=True, help="what the pictures are called in the results")
-    photographs.add_argument("--pictures", type=int, help="train on so many of them, chosen by the seed (default: all)")
-    photographs.add_argument("--epochs", type=int, default=12)
-    for kind in (puzzles, photographs):
-        kind.add_argument(
-            "--attention",
-            nargs="+",
-            default=["none", "se"],
-            help="mechanisms, with options where they differ from the default: deformable:offset_range=0,heads=8; "
-            "far-sighted is a control",
-        )
+    puzzles.set_defaults(network="glyph_net", recipe=None)
+    for kind, data in ((one, [*PUZZLES, *DOWNLOADED, "glyphworld-100"]), (many, [*DOWNLOADED, "glyphworld-100"])):
+        kind.add_argument("--data", choices=data, help="what to train on; or --train, --test and --name")
+        kind.add_argument("--train", help="pictures of yours: a folder or zip with one folder of pictures per class")
+        kind.add_argument("--test", help="the same, for testing")
+        kind.add_argument("--name", default="pictures", help="what those are called in the results")
+        kind.add_argument("--pictures", type=int, help="train on so many of them, chosen by the seed (default: all)")
+        kind.add_argument("--network", choices=list(NETWORKS), help="default: glyph_net for a puzzle, else small_cnn")
+        kind.add_argument("--width", type=float, default=1, help="of a VGG: channels as a share of its own")
+        kind.add_argument("--blocks", type=int, nargs="+", default=[1, 2, 3, 4, 5], help="of a VGG that get attention")
+        kind.add_argument("--recipe", choices=list(RECIPES), help="default: what the network is usually trained with")
+        kind.add_argument("--compile", action="store_true", help="torch.compile the network first")
+    for kind in (one, many, puzzles):
+        kind.add_argument("--epochs", type=int)
+        kind.add_argument("--batch-size", type=int)
+        kind.add_argument("--learning-rate", type=float)
+        kind.add_argument("--precision", choices=PRECISIONS, help="bf16 on a newer GPU, fp16 on an older one")
         kind.add_argument("--reduction", type=int, default=4, help="of the mechanisms that have one (default: 4)")
-        kind.add_argument("--seeds", type=int, default=5)
         kind.add_argument("--threads", type=int, default=torch.get_num_threads())
+    arm = "with options where they differ from the default: deformable:offset_range=0,heads=8; far-sighted is a control"
+    one.add_argument("--attention", default="none", help=f"a mechanism, {arm}")
+    one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--folder", type=Path, required=True, help="for logs and states; a run that was stopped goes on")
+    one.add_argument("--weights", type=Path, help="a safetensors file for attn_lessons.models.trained")
+    for kind in (many, puzzles):
+        kind.add_argument("--attention", nargs="+", default=["none", "se"], help=f"mechanisms, {arm}")
+        kind.add_argument("--seeds", type=int, default=5)
         kind.add_argument("--out", type=Path, required=True, help="the CSV to write or to continue")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.kind != "glyphworld" and (options.data is None) == (options.train is None or options.test is None):
+        parser.error("say what to train on: either --data, or both --train and --test.")
+    return options
 
 
+def recipe_of(options: argparse.Namespace) -> Recipe:
+    named = ("epochs", "batch_size", "learning_rate", "precision")
+    named = {name: getattr(options, name) for name in named if getattr(options, name) is not None}
+    return replace(RECIPES[options.recipe or NETWORKS[options.network]], **named)
+
+
+# ---------------------------------------------------------------------------------------------- pictures
 def glyphworld_cases(options: argparse.Namespace) -> Iterator[Case]:
     for seed in range(options.seeds):  # all puzzles of one seed first: a recording that was stopped is still balanced
         for puzzle in options.puzzles:
@@ -99,32 +166,47 @@ def glyphworld_pair(puzzle: str, pictures: int, seed: int) -> tuple[ImageSet, Im
     return glyphworld(puzzle, pictures, seed), glyphworld(puzzle, GLYPHWORLD_TEST, TEST_SEED)
 
 
-def photograph_cases(train: ImageSet, test: ImageSet, options: argparse.Namespace) -> Iterator[Case]:
-    for seed in range(options.seeds):
+def photographs(options: argparse.Namespace) -> tuple[ImageSet, ImageSet]:
+    if options.data == "glyphworld-100":
+        return glyphworld_100(50_000, seed=0), glyphworld_100(10_000, seed=1)
+    if options.data:
+        return DOWNLOADED[options.data]()
+    train, test = (replace(image_folder(path, 32), name=options.name) for path in (options.train, options.test))
+    if train.classes != test.classes:
+        raise ValueError(f"--train and --test must hold the same classes: {train.classes} and {test.classes}.")
+    return train, test
+
+
+def photograph_cases(train: ImageSet, test: ImageSet, options: argparse.Namespace, seeds: list[int]) -> Iterator[Case]:
+    for seed in seeds:
         chosen = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))[: options.pictures]
-        yield options.name, seed, lambda chosen=chosen: (train[chosen], test)
+        yield train.name, seed, lambda chosen=chosen: (train[chosen], test)
 
 
-def photograph_recipe(epochs: int) -> Recipe:
-    """Adam and ReduceLROnPlateau, as the tutorial has it, with shifted and mirrored pictures."""
-    return Recipe(epochs, 64, "adam", 1e-3, 0.0, "plateau", augment=shift_and_mirror)
-
-
-def shift_and_mirror(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    return random_flip(random_crop(images, 4, generator), generator)
-
-
-def glyph_net(arm: str, reduction: int, device: torch.device) -> nn.Module:
+# ---------------------------------------------------------------------------------------------- networks
+def describe(network: str, arm: str, pictures: ImageSet, options: argparse.Namespace) -> Architecture:
     """The network of one arm: "far-sighted", the control without attention, or a mechanism."""
-    if arm == "far-sighted":
-        return GlyphNet(far_sighted=True).to(device)
-    mechanism, options = read_arm(arm, reduction=reduction, norm=True, size=(16, 16))  # cells of a picture
-    return GlyphNet(attention=mechanism, **options).to(device)
+    if network == "glyph_net":
+        if arm == "far-sighted":
+            return "GlyphNet", {"far_sighted": True}
+        mechanism, chosen = read_arm(arm, reduction=options.reduction, norm=True, size=(16, 16))  # cells of a picture
+        return "GlyphNet", {"num_classes": len(pictures.classes), "attention": mechanism, **chosen}
+    mechanism, chosen = read_arm(arm, reduction=options.reduction)
+    size = pictures.images.shape[-1]
+    chosen = {"num_classes": len(pictures.classes), "image_size": size, "attention": mechanism, **chosen}
+    if network == "small_cnn":
+        return "SmallCNN", chosen
+    depth, norm = re.fullmatch(r"vgg(\d+)(_bn)?", network).groups()
+    where = {"head": "cifar", "width": options.width, "blocks": options.blocks}
+    return "VGG", {"depth": int(depth), "batch_norm": norm is not None, **where, **chosen}
 
 
-def small_cnn(arm: str, num_classes: int, reduction: int, device: torch.device) -> nn.Module:
-    mechanism, options = read_arm(arm, reduction=reduction)
-    return SmallCNN(num_classes, attention=mechanism, **options).to(device)
+def build(architecture: Architecture, options: argparse.Namespace) -> nn.Module:
+    name, arguments = architecture
+    model = getattr(models, name)(**arguments).to(options.device)
+    if getattr(options, "compile", False):
+        model.compile()  # in place: the names of the weights stay
+    return model
 
 
 def read_arm(arm: str, **common: object) -> tuple[str, dict[str, object]]:
@@ -147,12 +229,12 @@ def read_arm(arm: str, **common: object) -> tuple[str, dict[str, object]]:
     return mechanism, options
 
 
-def step_times(arms: dict[str, Callable[[], nn.Module]], recipe: Recipe) -> dict[str, float]:
+def step_times(arms: dict[str, Callable[[], nn.Module]], recipe: Recipe, example: ImageSet) -> dict[str, float]:
     """Milliseconds of a forward and backward pass of each arm, in turns: a busy machine slows all of them alike."""
 
     def step(model: nn.Module):
-        device, size = next(model.parameters()).device, getattr(model, "image_size", 64)
-        images = prepare(torch.zeros(recipe.batch_size, 3, size, size, dtype=torch.uint8, device=device))
+        size, device = example.images.shape[1:], next(model.parameters()).device
+        images = prepare(torch.zeros(recipe.batch_size, *size, dtype=torch.uint8, device=device))
         return lambda: model(images).sum().backward()
 
     return latency({arm: step(build()) for arm, build in arms.items()}, rounds=9).ms.to_dict()
@@ -183,14 +265,22 @@ def pointing(model: GlyphNet, test: ImageSet) -> dict[str, float]:
 
 
 def record(
-    out: Path,
+    options: argparse.Namespace,
     cases: list[Case],
-    arms: dict[str, Callable[[], nn.Module]],
+    example: ImageSet,
     recipe: Recipe,
     score: Callable[[nn.Module, ImageSet], dict[str, float]],
 ) -> None:
-    """Train what `out` does not hold yet, and append a row for each run; `score` adds columns of its own."""
-    milliseconds = step_times(arms, recipe)
+    """Train what the CSV does not hold yet, and append a row for each run; `score` adds columns of its own.
+
+    `example` has the classes and the picture size of all cases.
+    """
+    arms = {arm: partial(build, describe(options.network, arm, example, options), options) for arm in options.attention}
+    milliseconds = step_times(arms, recipe, example)  # a misspelt mechanism is found now, before anything is written
+    out: Path = options.out
+    out.parent.mkdir(parents=True, exist_ok=True)
+    about = header(options, recipe) | {"seeds": options.seeds}
+    out.with_suffix(".json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
     done, columns = set(), None
     if out.exists():
         with open(out, newline="") as file:
@@ -214,21 +304,19 @@ def record(
                 bar.update()
 
 
-def write_header(arguments: list[str], options: argparse.Namespace, recipe: Recipe, device: torch.device) -> None:
-    """``out`` with the ending .json: everything that somebody needs who wants the same rows."""
-    words = [word for argument in arguments for word in argument.split("=", 1)]
+def header(options: argparse.Namespace, recipe: Recipe) -> dict[str, object]:
+    """Everything that somebody needs who wants the same numbers."""
+    words = [word for argument in options.words for word in argument.split("=", 1)]
     words = [Path(word).name if os.path.isabs(word) else word for word in words]  # folders of this machine say nothing
-    header = {
+    on_gpu = options.device.type == "cuda"
+    return {
         "command": shlex.join(["python", "-m", "attn_lessons.train", *words]),
         "recipe": recipe.in_words(),
-        "seeds": options.seeds,
         "date": datetime.date.today().isoformat(),
-        "hardware": torch.cuda.get_device_name() if device.type == "cuda" else f"CPU ({platform.machine()})",
+        "hardware": torch.cuda.get_device_name() if on_gpu else f"CPU ({platform.machine()})",
         "threads": options.threads,
         "versions": {"attn_lessons": __version__, "python": platform.python_version(), "torch": torch.__version__},
     }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.with_suffix(".json").write_text(json.dumps(header, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -13,16 +13,16 @@ from PIL import Image
 
 from attn_lessons import train
 from attn_lessons.datasets import image_folder
-from attn_lessons.training import Recipe
+from attn_lessons.models import trained
+from attn_lessons.training import evaluate
 
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch):
     monkeypatch.setattr(train, "GLYPHWORLD_TRAIN", 8)
     monkeypatch.setattr(train, "GLYPHWORLD_TEST", 5)
-    monkeypatch.setattr(train, "GLYPHWORLD_RECIPE", Recipe(epochs=1, batch_size=4))
-    recipe = train.photograph_recipe
-    monkeypatch.setattr(train, "photograph_recipe", lambda epochs: replace(recipe(epochs), batch_size=4))
+    for name, recipe in train.RECIPES.items():
+        monkeypatch.setitem(train.RECIPES, name, replace(recipe, epochs=1, batch_size=4))
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
@@ -167,12 +167,12 @@ def test_photographs_from_folders(tmp_path, command, photographs):
 
 
 def test_the_seed_chooses_the_pictures(tmp_path, photographs):
-    options = train.parse([*map(str, photographs), "--pictures", "5", "--seeds", "3", "--out", str(tmp_path / "n.csv")])
+    options = train.parse([*map(str, photographs), "--pictures", "5", "--out", str(tmp_path / "n.csv")])
     sets = image_folder(options.train, 32), image_folder(options.test, 32)
-    chosen = [pair()[0] for _, _, pair in train.photograph_cases(*sets, options)]
+    chosen = [pair()[0] for _, _, pair in train.photograph_cases(*sets, options, range(3))]
     assert [len(pictures) for pictures in chosen] == [5, 5, 5]
     assert not torch.equal(chosen[0].images, chosen[1].images)
-    again = [pair()[0] for _, _, pair in train.photograph_cases(*sets, options)]
+    again = [pair()[0] for _, _, pair in train.photograph_cases(*sets, options, range(3))]
     assert all(torch.equal(a.images, b.images) for a, b in zip(chosen, again, strict=True))
 
 
@@ -226,3 +226,45 @@ def test_a_wrong_command_line_writes_nothing(words, tmp_path, monkeypatch, capsy
     with pytest.raises(SystemExit):
         train.main(words)
     assert "usage:" in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+# ------------------------------------------------------------------------------------------ VGG, and single runs
+def test_a_sweep_over_vgg(tmp_path, command, photographs):
+    small = "--network", "vgg11_bn", "--width", 0.0625, "--blocks", 3, 5, "--reduction", 2
+    arms = "--attention", "none", "cbam", "linear:heads=2", "linformer:heads=2,landmarks=4"
+    words = "sweep", *photographs[1:-2], *small, *arms, "--seeds", 1
+    rows, header = command(tmp_path / "noise.csv", *words)
+    assert [row["arm"] for row in rows] == list(arms[1:])
+    assert header["recipe"]["label_smoothing"] == 0.1 and header["recipe"]["augment"] == "shift_mirror_and_cut"
+    parameters = [int(row["parameters"]) for row in rows]
+    assert len(set(parameters)) == 4 and min(parameters) == parameters[0]
+
+
+def test_a_run_keeps_everything_and_its_weights_open_again(tmp_path, capsys, monkeypatch):
+    weights = tmp_path / "results" / "networks" / "key_se.safetensors"
+    words = ["run", "--data", "key", "--attention", "se", "--reduction", "8", "--folder", str(tmp_path / "run")]
+    train.main([*words, "--threads", "1", "--weights", str(weights)])
+    assert "GlyphWorld key" in capsys.readouterr().out
+    files = {path.name for path in (tmp_path / "run").iterdir()}
+    assert files == {"batches.csv", "epochs.csv", "last.safetensors", "best.safetensors"}
+    monkeypatch.setattr("attn_lessons.results.FOLDERS", [tmp_path / "results"])
+    network, about = trained("key_se")
+    test = train.glyphworld("key", train.GLYPHWORLD_TEST, train.TEST_SEED)
+    assert evaluate(network, test)["accuracy"] == pytest.approx(about["test_accuracy"], abs=1e-4)
+    assert about["arguments"]["reduction"] == 8 and about["recipe"]["epochs"] == 1 and not network.training
+    assert str(tmp_path) not in about["command"]
+    with pytest.raises(FileNotFoundError, match="no trained network 'key_eca'; there are: key_se"):
+        trained("key_eca")
+
+
+def test_a_run_on_pictures_of_yours_with_vgg(tmp_path, photographs):
+    options = "--network", "vgg11_bn", "--width", "0.0625", "--attention", "eca", "--threads", "1"
+    train.main(["run", *map(str, photographs[1:-2]), *options, "--folder", str(tmp_path / "run")])
+    assert len((tmp_path / "run" / "batches.csv").read_text().splitlines()) == 1 + 3
+
+
+@pytest.mark.parametrize("words", [[], ["--data", "key", "--train", "a", "--test", "b"], ["--train", "a"]])
+def test_a_run_without_pictures_is_refused(words, capsys, tmp_path):
+    with pytest.raises(SystemExit):
+        train.main(["run", *words, "--folder", str(tmp_path / "run")])
+    assert "either --data, or both --train and --test" in capsys.readouterr().err

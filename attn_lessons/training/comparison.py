@@ -6,11 +6,9 @@ Introduced in lesson 01; lesson 09 shows why one seed each is not enough.
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pandas as pd
 import torch
@@ -19,6 +17,7 @@ from torch import nn
 
 from ..datasets import ImageSet
 from ..measure import parameters
+from ..results import find
 from .log import progress_bar
 from .loop import fit
 from .recipe import Recipe
@@ -141,9 +140,5 @@ def recorded(name: str) -> tuple[pd.DataFrame, dict]:
     FileNotFoundError
         If there is no such recording; those that exist are named.
     """
-    folders = [Path(__file__).parents[2] / "results", Path(sys.prefix) / "share" / "attn_lessons" / "results"]
-    for folder in folders:  # a checkout of the course, or an installed package
-        if (path := folder / f"{name}.csv").exists():
-            return pd.read_csv(path), json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-    known = sorted(path.stem for folder in folders for path in folder.glob("*.csv"))
-    raise FileNotFoundError(f"there is no recording {name!r}; there are: {', '.join(known) or 'none'}.")
+    path = find("recording", "*.csv", name)
+    return pd.read_csv(path), json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))

@@ -1,0 +1,23 @@
+"""Where the course finds what it recorded: in a checkout, or beside an installed package."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+FOLDERS = [Path(__file__).parents[1] / "results", Path(sys.prefix) / "share" / "attn_lessons" / "results"]
+
+
+def find(kind: str, pattern: str, name: str) -> Path:
+    """The file of that name: `pattern` with the name for its star. If there is none, those that exist are named.
+
+    Examples
+    --------
+    >>> find("recording", "*.csv", "glyphworld_gates").name
+    'glyphworld_gates.csv'
+    """
+    for folder in FOLDERS:
+        if (path := folder / pattern.replace("*", name)).exists():
+            return path
+    known = sorted({path.stem for folder in FOLDERS for path in folder.glob(pattern)})
+    raise FileNotFoundError(f"there is no {kind} {name!r}; there are: {', '.join(known) or 'none'}.")
