@@ -24,7 +24,8 @@ editions: setup  ## write the lessons for students (no solutions) and instructor
 	@$(VENV_PYTHON) .ci/editions.py
 
 # Without these two settings the C library hands memory back after every step, and page faults are what is measured.
-bench: setup  ## time the attention modules beside timm's and torchvision's
+bench: setup  ## time the attention modules beside timm's, and the input path beside torchvision's
+	@$(VENV_PYTHON) tests/bench_input.py
 	@MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=4294967296 $(VENV_PYTHON) tests/bench_attention.py
 
 figures: setup  ## draw the pictures of README.md
