@@ -121,6 +121,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         kind.add_argument("--train", help="pictures of yours: a folder or zip with one folder of pictures per class")
         kind.add_argument("--test", help="the same, for testing")
         kind.add_argument("--name", default="pictures", help="what those are called in the results")
+        kind.add_argument("--size", type=int, default=32, help="height and width of those (default: %(default)s)")
         kind.add_argument("--pictures", type=int, help="train on so many of them, chosen by the seed (default: all)")
         kind.add_argument("--network", choices=list(NETWORKS), help="default: glyph_net for a puzzle, else small_cnn")
         kind.add_argument("--width", type=float, default=1, help="of a VGG: channels as a share of its own")
@@ -171,7 +172,9 @@ def photographs(options: argparse.Namespace) -> tuple[ImageSet, ImageSet]:
         return glyphworld_100(50_000, seed=0), glyphworld_100(10_000, seed=1)
     if options.data:
         return DOWNLOADED[options.data]()
-    train, test = (replace(image_folder(path, 32), name=options.name) for path in (options.train, options.test))
+    train, test = (
+        replace(image_folder(path, options.size), name=options.name) for path in (options.train, options.test)
+    )
     if train.classes != test.classes:
         raise ValueError(f"--train and --test must hold the same classes: {train.classes} and {test.classes}.")
     return train, test
