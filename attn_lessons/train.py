@@ -81,15 +81,17 @@ def run(options: argparse.Namespace) -> None:
     architecture = describe(options.network, options.attention, train, options)
     model = build(architecture, options)
     recipe = recipe_of(options)
-    last = fit(model, train, test, recipe, options.seed, options.folder).epochs.iloc[-1]
+    epochs = fit(model, train, test, recipe, options.seed, options.folder).epochs
+    last = epochs.iloc[-1]
     if PartialState().is_main_process:
         print(f"{train.name}: {100 * last.test_accuracy:.2f} % of {len(test):,} test pictures right after "
               f"{recipe.epochs} epochs. Logs and weights: {options.folder}")  # fmt: skip
     if options.weights and PartialState().is_main_process:
         about = {"network": architecture[0], "arguments": architecture[1], "classes": train.classes,
-                 "pictures": train.name, "test_accuracy": round(last.test_accuracy, 4)}  # fmt: skip
+                 "pictures": train.name, "seed": options.seed, "test_accuracy": round(last.test_accuracy, 4)}  # fmt: skip
         options.weights.parent.mkdir(parents=True, exist_ok=True)
         save_weights(model, options.weights, about | header(options, recipe))
+        epochs.round(4).to_csv(options.weights.with_suffix(".csv"), index=False)
 
 
 def sweep(options: argparse.Namespace) -> None:
@@ -139,7 +141,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     one.add_argument("--attention", default="none", help=f"a mechanism, {arm}")
     one.add_argument("--seed", type=int, default=0)
     one.add_argument("--folder", type=Path, required=True, help="for logs and states; a run that was stopped goes on")
-    one.add_argument("--weights", type=Path, help="a safetensors file for attn_lessons.models.trained")
+    one.add_argument(
+        "--weights", type=Path, help="a safetensors file for attn_lessons.models.trained; the epochs beside it"
+    )
     for kind in (many, puzzles):
         kind.add_argument("--attention", nargs="+", default=["none", "se"], help=f"mechanisms, {arm}")
         kind.add_argument("--seeds", type=int, default=5)

@@ -251,6 +251,7 @@ def test_a_run_keeps_everything_and_its_weights_open_again(tmp_path, capsys, mon
     network, about = trained("key_se")
     test = train.glyphworld("key", train.GLYPHWORLD_TEST, train.TEST_SEED)
     assert evaluate(network, test)["accuracy"] == pytest.approx(about["test_accuracy"], abs=1e-4)
+    assert len(weights.with_suffix(".csv").read_text().splitlines()) == 2
     assert about["arguments"]["reduction"] == 8 and about["recipe"]["epochs"] == 1 and not network.training
     assert str(tmp_path) not in about["command"]
     with pytest.raises(FileNotFoundError, match="no trained network 'key_eca'; there are: key_se"):
