@@ -35,6 +35,8 @@ from attn_lessons.attention import (
     watch,
 )
 
+pytestmark = pytest.mark.usefixtures("same_numbers_every_time")
+
 sizes = st.integers(1, 9)
 # Deformable attention has two ways to know places; "deformable" is the other one.
 WITH_TABLE = {"deformable, table": ("deformable", {"position": "table", "stride": 2})}
@@ -72,15 +74,6 @@ def refused(error: type | tuple, call, *words: str) -> None:
     message = str(raised.value)
     assert all(word in message for word in words), message
     assert message.endswith(".") and not re.search(r"\n|\.\s", message), message
-
-
-@pytest.fixture(autouse=True)
-def same_numbers_every_time():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    yield
-    torch.set_num_threads(threads)
 
 
 # ------------------------------------------------------------------------------------------ shapes and formats

@@ -19,14 +19,7 @@ from attn_lessons.insight.cam import METHODS, cam, overlay, road
 from attn_lessons.models import VGG, GlyphNet, SmallCNN
 from attn_lessons.training import prepare
 
-
-@pytest.fixture(autouse=True)
-def same_numbers_every_time():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("same_numbers_every_time")
 
 
 def some_pictures(n: int, size: int = 32) -> torch.Tensor:

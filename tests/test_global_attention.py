@@ -28,16 +28,9 @@ from attn_lessons.attention.linear import feature_map, linear_attention
 from attn_lessons.attention.performer import orthogonal_directions, positive_features
 from attn_lessons.measure import macs, parameters
 
+pytestmark = pytest.mark.usefixtures("same_numbers_every_time")
+
 sizes = st.integers(1, 9)
-
-
-@pytest.fixture(autouse=True)
-def same_numbers_every_time():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    yield
-    torch.set_num_threads(threads)
 
 
 def randn(*shape: int) -> torch.Tensor:

@@ -201,14 +201,6 @@ def what_the_cue_shows(name: str, pictures: ImageSet) -> list[torch.Tensor]:
 
 
 # ------------------------------------------------------------------------------------------ no shortcut
-@pytest.fixture
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # on small layers a second thread costs more than it brings, above all on a busy machine
-    yield
-    torch.set_num_threads(threads)
-
-
 def fraction_right(scores: torch.Tensor, labels: torch.Tensor) -> float:
     return (scores.argmax(1) == labels).float().mean().item()
 

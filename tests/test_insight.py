@@ -26,16 +26,9 @@ from attn_lessons.insight import (
 )
 from attn_lessons.models import GlyphNet
 
+pytestmark = pytest.mark.usefixtures("same_numbers_every_time")
+
 sizes = st.integers(1, 7)
-
-
-@pytest.fixture(autouse=True)
-def same_numbers_every_time():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    yield
-    torch.set_num_threads(threads)
 
 
 # ------------------------------------------------------------------------------------------ the pointing game

@@ -126,9 +126,7 @@ t.train({folder!r})
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows has no SIGKILL")
 @pytest.mark.parametrize(("where", "write"), [("row", 2), ("row", 10), ("save", 2), ("replace", 3)])
-def test_a_killed_process_goes_on(where, write, tmp_path):
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+def test_a_killed_process_goes_on(where, write, tmp_path, one_thread):
     whole = train(None)
     tests = str(Path(__file__).parent)
     code = KILLED.format(tests=tests, where=where, write=write, folder=str(tmp_path))
@@ -136,7 +134,6 @@ def test_a_killed_process_goes_on(where, write, tmp_path):
     done = subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": paths}, capture_output=True)
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
     same_run(train(tmp_path), whole)
-    torch.set_num_threads(threads)
 
 
 def test_half_a_line_in_a_log_is_cut_off(tmp_path):
@@ -227,7 +224,8 @@ def test_other_errors_are_left_as_they_are():
 # ------------------------------------------------------------------------------------------ the file
 def test_the_file_holds_nothing_but_tensors_and_json(tmp_path):
     model, _ = train(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["batches.csv", "epochs.csv", "last.safetensors"]
+    files = ["batches.csv", "best.safetensors", "epochs.csv", "last.safetensors"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == files
     with safe_open(tmp_path / "last.safetensors", "pt") as file:
         header = json.loads(file.metadata()["state"])
         for name, value in model.state_dict().items():

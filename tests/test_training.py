@@ -14,15 +14,9 @@ from attn_lessons.datasets import ImageSet
 from attn_lessons.measure import parameters
 from attn_lessons.training import Recipe, compare, evaluate, fit, paired_difference, predict, prepare, recorded, summary
 
+pytestmark = pytest.mark.usefixtures("one_thread_throughout")
+
 QUICK = Recipe(epochs=2, batch_size=8)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def red_or_blue(n: int = 32, seed: int = 0) -> ImageSet:

@@ -7,6 +7,9 @@ from .lesson04 import check_adaptive_kernel, check_eca
 from .lesson05 import check_ca, check_pool_both
 from .lesson06 import check_linear_attend, check_repaired, check_self_attend
 from .lesson07 import check_bilinear, check_reference_grid, check_sample_groups
+from .lesson08 import check_initialise_attention, check_vgg_features, check_with_attention
+from .lesson09 import check_cutout, check_paired, check_smooth_cross_entropy
+from .lesson10 import check_grad_cam, check_point, check_repaired_cam
 
 __all__ = [
     "check_adaptive_kernel",
@@ -14,15 +17,24 @@ __all__ = [
     "check_bilinear",
     "check_ca",
     "check_channel_attention",
+    "check_cutout",
     "check_eca",
+    "check_grad_cam",
+    "check_initialise_attention",
     "check_linear_attend",
+    "check_paired",
+    "check_point",
     "check_pool_both",
     "check_reference_grid",
     "check_repaired",
+    "check_repaired_cam",
     "check_sample_groups",
     "check_se",
     "check_self_attend",
+    "check_smooth_cross_entropy",
     "check_spatial_attention",
     "check_squeeze",
+    "check_vgg_features",
     "check_weighted_average",
+    "check_with_attention",
 ]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import torch
 
+from . import core
 from .core import call, exercise, expect, named_mistake, same, shape_of
 
 
@@ -47,25 +48,17 @@ def check_weighted_average(attempt: Callable) -> None:
         "scores 1000, 999 and 0 should give the weights 0.731, 0.269 and 0; yours differ: did you cut scores off? "
         "Subtract the largest instead.",
     )
-    scores = torch.randn(4, requires_grad=True)
-    result = call(attempt, torch.randn(4, 3), scores)
-    expect(
-        result.requires_grad,
-        "no gradient gets back to the scores, so nothing could learn them: did you use detach, .data, .item or numpy?",
-    )
+    core.expect_gradient(attempt, torch.randn(4, 3), torch.randn(4), names=("the values", "the scores"))
 
 
 def _check_shape(result: torch.Tensor, n: int, channels: int) -> None:
-    expect(
-        result.shape != (n, channels) or n == channels == 1,
-        f"your result still has one row per item, {shape_of(n, channels)}: you weighted the items; now add them up.",
-    )
-    expect(result.dim() > 0, "your result is a single number: add up over the items only, and keep the channels.")
-    expect(
-        result.shape == (channels,),
-        f"for values {shape_of(n, channels)} your result has shape {shape_of(*result.shape)}; one number per channel, "
-        f"{shape_of(channels)}, is wanted: add up over the items.",
-    )
+    core.expect_all(
+        (result.shape != (n, channels) or n == channels == 1, f"your result still has one row per item, "
+         f"{shape_of(n, channels)}: you weighted the items; now add them up."),
+        (result.dim() > 0, "your result is a single number: add up over the items only, and keep the channels."),
+        (result.shape == (channels,), f"for values {shape_of(n, channels)} your result has shape "
+         f"{shape_of(*result.shape)}; one number per channel, {shape_of(channels)}, is wanted: add up over the items."),
+    )  # fmt: skip
 
 
 def _check_weights(attempt: Callable, scores: torch.Tensor) -> None:
@@ -76,32 +69,17 @@ def _check_weights(attempt: Callable, scores: torch.Tensor) -> None:
         not same(weights, torch.full((n,), 1 / n)), "your result does not depend on the scores: it is the plain mean."
     )
     hard = torch.nn.functional.one_hot(scores.argmax(), n).float()
-    named_mistake(
-        weights,
-        scores.softmax(0),
-        [
-            (scores, "you used the scores themselves as weights: they can be negative, and they do not add up to 1."),
-            (scores.sigmoid(), "your weights are sigmoid gates: each lies in (0, 1), but they do not add up to 1."),
-            (
-                scores.exp(),
-                "you took exp of the scores, but did not divide by the sum: the weights must add up to 1.",
-            ),
-            (
-                scores / scores.sum(),
-                "you divided the scores by their sum: they add up to 1, but some are negative, and a sum near 0 "
-                "explodes. Make them positive first.",
-            ),
-            (
-                hard,
-                "your selection is hard: all the weight is on the best item. Soft selection leaves some for others.",
-            ),
-            (
-                scores.softmax(0) / n,
-                "you divided by the number of items as well: the softmax weights already add up to 1.",
-            ),
-            ((-scores).softmax(0), "the sign is turned round: the highest score gets the smallest weight."),
-        ],
-    )
+    mistakes = [
+        (scores, "you used the scores themselves as weights: they can be negative, and they do not add up to 1."),
+        (scores.sigmoid(), "your weights are sigmoid gates: each lies in (0, 1), but they do not add up to 1."),
+        (scores.exp(), "you took exp of the scores, but did not divide by the sum: the weights must add up to 1."),
+        (scores / scores.sum(), "you divided the scores by their sum: they add up to 1, but some are negative, and a "
+         "sum near 0 explodes. Make them positive first."),
+        (hard, "your selection is hard: all the weight is on the best item. Soft selection leaves some for others."),
+        (scores.softmax(0) / n, "you divided by the number of items as well: the softmax weights already add up to 1."),
+        ((-scores).softmax(0), "the sign is turned round: the highest score gets the smallest weight."),
+    ]  # fmt: skip
+    named_mistake(weights, scores.softmax(0), mistakes)
     share = weights / scores.softmax(0)
     expect(
         same(weights.sum(), torch.tensor(1.0)) or not same(share, share.mean().expand(n)),
@@ -135,48 +113,27 @@ def check_apply_gates(attempt: Callable) -> None:
         )
         c4, p4 = channel[:, :, None, None], place[:, None]
         right = gated(x, channel, place)
-        named_mistake(
-            result,
-            right,
-            [
-                (x * c4, "only the channel gates are applied: the place gates are missing."),
-                (x * p4, "only the place gates are applied: the channel gates are missing."),
-                (
-                    x * (c4 + p4),
-                    "you added where two gates meet: a closed channel stays closed at an open place.",
-                ),
-                (x + c4 + p4, "you added the gates to x: a gate multiplies."),
-                (x * torch.maximum(c4, p4), "the larger of the two gates won: multiply by both."),
-                (x * torch.minimum(c4, p4), "the smaller of the two gates won: multiply by both."),
-                (
-                    x + gated(x, channel, place),
-                    "you added x once more: with all gates at 0 nothing may come through.",
-                ),
-                (x * (c4 * p4).sigmoid(), "these are gates already, between 0 and 1: no sigmoid is needed."),
-                (x * c4.sigmoid() * p4.sigmoid(), "these are gates already, between 0 and 1: no sigmoid is needed."),
-                (
-                    x * (c4 * p4).flatten(1).softmax(1).view_as(c4 * p4),
-                    "gates are not normalised: leave out the softmax.",
-                ),
-            ],
-        )
-        mean_channel, mean_place = channel.mean(0)[None, :, None, None], place.mean(0)[None, None]
-        if b > 1:
-            named_mistake(
-                result,
-                right,
-                [(x * mean_channel * mean_place, "you averaged the gates over the batch: every picture has its own.")],
-            )
+        no_sigmoid = "these are gates already, between 0 and 1: no sigmoid is needed."
+        mistakes = [
+            (x * c4, "only the channel gates are applied: the place gates are missing."),
+            (x * p4, "only the place gates are applied: the channel gates are missing."),
+            (x * (c4 + p4), "you added where two gates meet: a closed channel stays closed at an open place."),
+            (x + c4 + p4, "you added the gates to x: a gate multiplies."),
+            (x * torch.maximum(c4, p4), "the larger of the two gates won: multiply by both."),
+            (x * torch.minimum(c4, p4), "the smaller of the two gates won: multiply by both."),
+            (x + right, "you added x once more: with all gates at 0 nothing may come through."),
+            (x * (c4 * p4).sigmoid(), no_sigmoid),
+            (x * c4.sigmoid() * p4.sigmoid(), no_sigmoid),
+            (x * (c4 * p4).flatten(1).softmax(1).view_as(c4 * p4), "gates are not normalised: leave out the softmax."),
+            (x * c4.mean(0) * p4.mean(0), "you averaged the gates over the batch: every picture has its own."),
+        ]
         if b == c == h == w:  # where all sizes agree, a wrong unsqueeze runs, and weights the wrong thing
-            named_mistake(
-                result,
-                right,
-                [
-                    (x * channel * place, "where all sizes are equal your gates land on the wrong axes: channel must "
-                     "become (B, C, 1, 1) and place (B, 1, H, W) before you multiply."),
-                    (x * c4 * place.transpose(1, 2)[:, None], "height and width are swapped in your place gates."),
-                ],
-            )  # fmt: skip
+            mistakes += [
+                (x * channel * place, "where all sizes are equal your gates land on the wrong axes: channel must "
+                 "become (B, C, 1, 1) and place (B, 1, H, W) before you multiply."),
+                (x * c4 * place.transpose(1, 2)[:, None], "height and width are swapped in your place gates."),
+            ]  # fmt: skip
+        named_mistake(result, right, mistakes)
         _check_one_closed(attempt, x)
         expect(
             same(result, right),

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
 
+from . import core
 from .core import WrongIdea, call, exercise, expect, named_mistake, same, shape_of
-from .core import guarded as _guarded
 
+WHOLE = "Indices must be whole numbers: floor keeps a tensor of floats, .long() turns it into whole ones."
 STOPPED = {  # what torch says → what it means in this lesson
     "one element tensors": "x and y hold n points: int() takes one number, .long() takes them all.",
-    "tensors used as indices": "Indices must be whole numbers: floor keeps a tensor of floats, .long() turns it into "
-    "whole ones.",
-    "only integer tensors": "Indices must be whole numbers: floor keeps a tensor of floats, .long() turns it into "
-    "whole ones.",
+    "tensors used as indices": WHOLE,
+    "only integer tensors": WHOLE,
     "out of bounds": "In the last column there is no neighbour at the right, and in the last row none below. What "
     "weight would it have there?",
     "expected scalar type": "The picture and the coordinates must have one and the same dtype.",
@@ -25,17 +24,7 @@ STOPPED = {  # what torch says → what it means in this lesson
 }
 
 
-def _hinted(idea: WrongIdea) -> WrongIdea:
-    hint = next((f" {hint}" for words, hint in STOPPED.items() if words in str(idea)), "")
-    return WrongIdea(f"{idea}{hint}")
-
-
-def _call(attempt: Callable, *inputs: torch.Tensor) -> torch.Tensor:
-    """As `call`, with a word on what torch's complaints mean here."""
-    try:
-        return call(attempt, *inputs)
-    except WrongIdea as idea:
-        raise _hinted(idea) from None
+SWAPPED = "x and y have changed places: x counts columns, but a picture is indexed with the row first"
 
 
 # ------------------------------------------------------------------------------------------------ exercise 1
@@ -45,12 +34,12 @@ def check_bilinear(attempt: Callable) -> None:
     for c, h, w, n in ((2, 5, 5, 7), (3, 4, 6, 5), (4, 2, 3, 6), (1, 6, 2, 1)):
         image = torch.randn(c, h, w)
         x, y = torch.rand(n) * (w - 1), torch.rand(n) * (h - 1)
-        result = _call(attempt, image, x, y)
+        result = call(attempt, image, x, y, hints=STOPPED)
         _check_sampled_shape(result, c, n)
         right = _read(image, x, y)
         named_mistake(result, right, _bilinear_mistakes(image, x, y))
         _check_whole_places(attempt, image)
-        constant = _call(attempt, torch.full_like(image, 2.5), x, y)
+        constant = call(attempt, torch.full_like(image, 2.5), x, y, hints=STOPPED)
         expect(
             same(constant, torch.full_like(constant, 2.5)),
             "where the picture is 2.5 everywhere, you get other values: the four weights must add up to 1.",
@@ -84,64 +73,47 @@ def _bilinear_mistakes(image: torch.Tensor, x: torch.Tensor, y: torch.Tensor) ->
     c, h, w = image.shape
     p, q, r, s, a, b = _corners(image, x, y)
     right = _mix(p, q, r, s, a, b)
-    if max(x.max(), y.max()) <= min(h, w) - 1 and h == w:
-        yield (
-            _read(image, y, x),
-            "x and y have changed places: x counts columns, but a picture is indexed with the row first, "
-            "image[:, y, x]. For a square picture nothing complains.",
-        )
-    yield (
-        _mix(p, q, r, s, b, a),
-        "the fractions have changed places: a, the one of x, mixes left and right; b, of y, mixes upper and lower. "
-        "(Or did the upper right and the lower left neighbour?)",
-    )
+    if h == w:
+        yield _read(image, y, x), SWAPPED + ", image[:, y, x]. For a square picture nothing complains."
     nearest = "you took the nearest place only: a rounded point feels no small step, and no gradient. Mix all four."
-    yield image[:, (y + 0.5).floor().long(), (x + 0.5).floor().long()], nearest
-    yield image[:, y.round().long(), x.round().long()], nearest
-    yield p, "you took the upper left neighbour only: mix all four."
-    yield s, "you took the lower right neighbour only: mix all four."
-    yield (p + q + r + s) / 4, "you took the plain mean of the four neighbours: the nearer one counts more."
-    yield p + q + r + s, "you added the four neighbours: weight each by how near it is."
-    yield (
-        _mix(p, q, r, s, 1 - a, 1 - b),
-        "near and far are turned round: at a = 0, the left neighbour has all the weight.",
-    )
-    yield (
-        _mix(p, q, r, s, 1 - a, b),
-        "left and right are turned round: at a = 0, the left neighbour has all the weight.",
-    )
-    yield _mix(p, q, r, s, a, 1 - b), "upper and lower are turned round: at b = 0, the upper one has all the weight."
-    yield (1 - a) * p + a * q, "you mixed left and right in the upper row only: the lower row counts as well."
-    yield (1 - b) * p + b * r, "you mixed upper and lower in the left column only: the right column counts as well."
-    yield (1 - a) * p + a * s, "you mixed along the diagonal with one fraction: four neighbours, two fractions."
-    yield (1 - b) * p + b * s, "you mixed along the diagonal with one fraction: four neighbours, two fractions."
-    yield (
-        _mix(p, q, r, s, a * a * (3 - 2 * a), b * b * (3 - 2 * b)),
-        "you smoothed the fractions first: in a bilinear sample they are taken as they are.",
-    )
-    areas = [(1 - a).square() + (1 - b).square(), a.square() + (1 - b).square()]
-    areas += [(1 - a).square() + b.square(), a.square() + b.square()]
-    for near in (
-        [1 / (d.sqrt() + 1e-8) for d in (areas[3], areas[2], areas[1], areas[0])],
-        [1 / (d.sqrt() + 1e-8) for d in (areas[3], areas[2], areas[1], areas[0])][::-1],
-    ):
-        total = sum(near)
-        yield (
-            sum(weight / total * value for weight, value in zip(near, (p, q, r, s), strict=True)),
-            "you weighted by the inverse distance: the weight is a product, of the share in x and the share in y.",
-        )
-    yield right.mean(0, keepdim=True).expand(c, -1), "you averaged over the channels: each keeps its own value."
+    diagonal = "you mixed along the diagonal with one fraction: four neighbours, two fractions."
+    inverse = "you weighted by the inverse distance: the weight is a product, of the share in x and the share in y."
+    near = [1 / ((i - a).square() + (j - b).square()).sqrt().add(1e-8) for j in (0, 1) for i in (0, 1)]
+    yield from (
+        (_mix(p, q, r, s, b, a), "the fractions have changed places: a, the one of x, mixes left and right; b, of y, "
+         "mixes upper and lower. (Or did the upper right and the lower left neighbour?)"),
+        (image[:, (y + 0.5).floor().long(), (x + 0.5).floor().long()], nearest),
+        (image[:, y.round().long(), x.round().long()], nearest),
+        (p, "you took the upper left neighbour only: mix all four."),
+        (s, "you took the lower right neighbour only: mix all four."),
+        ((p + q + r + s) / 4, "you took the plain mean of the four neighbours: the nearer one counts more."),
+        (p + q + r + s, "you added the four neighbours: weight each by how near it is."),
+        (_mix(p, q, r, s, 1 - a, 1 - b), "near and far are turned round: at a = 0, the left neighbour has all the "
+         "weight."),
+        (_mix(p, q, r, s, 1 - a, b), "left and right are turned round: at a = 0, the left neighbour has all the "
+         "weight."),
+        (_mix(p, q, r, s, a, 1 - b), "upper and lower are turned round: at b = 0, the upper one has all the weight."),
+        ((1 - a) * p + a * q, "you mixed left and right in the upper row only: the lower row counts as well."),
+        ((1 - b) * p + b * r, "you mixed upper and lower in the left column only: the right column counts as well."),
+        ((1 - a) * p + a * s, diagonal),
+        ((1 - b) * p + b * s, diagonal),
+        (_mix(p, q, r, s, a * a * (3 - 2 * a), b * b * (3 - 2 * b)), "you smoothed the fractions first: in a bilinear "
+         "sample they are taken as they are."),
+        (sum(n * v for n, v in zip(near, (p, q, r, s), strict=True)) / sum(near), inverse),
+        (sum(n * v for n, v in zip(near, (s, r, q, p), strict=True)) / sum(near), inverse),
+        (right.mean(0, keepdim=True).expand(c, -1), "you averaged over the channels: each keeps its own value."),
+    )  # fmt: skip
+    convention = "grid_sample got coordinates of one convention and align_corners of the other; it is also what you "
+    convention += "are about to understand: write the four neighbours out."
     for corners, padding in ((True, "zeros"), (False, "border"), (False, "zeros")):
-        stretched = torch.stack([2 * x / max(w - 1, 1) - 1, 2 * y / max(h - 1, 1) - 1], -1)
-        halves = torch.stack([(2 * x + 1) / w - 1, (2 * y + 1) / h - 1], -1)
-        plain = torch.stack([x, y], -1)
-        idea = "grid_sample got coordinates of one convention and align_corners of the other; it is also what you are "
-        idea += "about to understand: write the four neighbours out."
-        for grid in (stretched, halves, plain):
-            yield (
-                F.grid_sample(image[None], grid[None, None], padding_mode=padding, align_corners=corners)[0, :, 0],
-                idea,
-            )
+        for along_x, along_y in (
+            (2 * x / max(w - 1, 1) - 1, 2 * y / max(h - 1, 1) - 1),
+            ((2 * x + 1) / w - 1, (2 * y + 1) / h - 1),
+            (x, y),
+        ):
+            grid = torch.stack([along_x, along_y], -1)[None, None]
+            sampled = F.grid_sample(image[None], grid, padding_mode=padding, align_corners=corners)
+            yield sampled[0, :, 0], convention
 
 
 def _check_whole_places(attempt: Callable, image: torch.Tensor) -> None:
@@ -149,14 +121,14 @@ def _check_whole_places(attempt: Callable, image: torch.Tensor) -> None:
     c, h, w = image.shape
     columns, rows = (t.flatten() for t in torch.meshgrid(torch.arange(w), torch.arange(h), indexing="xy"))
     try:
-        result = call(attempt, image, columns.float(), rows.float())
+        result = call(attempt, image, columns.float(), rows.float(), hints=STOPPED)
     except WrongIdea as idea:
-        if "out of bounds" in str(idea) or "IndexError" in str(idea):
-            raise WrongIdea(
-                "between places it works, but at the last column or the last row your code stopped (IndexError): there "
-                "is no neighbour beyond. What weight would it have?"
-            ) from None
-        raise _hinted(idea) from None
+        expect(
+            "IndexError" not in str(idea),
+            "between places it works, but at the last column or the last row your code stopped (IndexError): there "
+            "is no neighbour beyond. What weight would it have?",
+        )
+        raise
     _check_sampled_shape(result, c, h * w)
     right = image.flatten(1)
     if same(result, right):
@@ -174,7 +146,7 @@ def _check_whole_places(attempt: Callable, image: torch.Tensor) -> None:
         "and must not shift the others.",
     )
     if h == w and same(result, image.mT.flatten(1)):
-        raise WrongIdea("x and y have changed places: x counts columns, but a picture is indexed row first.")
+        raise WrongIdea(SWAPPED + ".")
     raise WrongIdea(
         "at whole coordinates you should get exactly the place in column x and row y, image[:, y, x], and you do not: "
         "is it the right neighbour, and has it all the weight there?"
@@ -188,12 +160,11 @@ def _check_bilinear_gradient(attempt: Callable) -> None:
     expect(result.requires_grad, "no gradient gets through: did you use detach, .data, .item, no_grad or numpy?")
     grads = torch.autograd.grad(result.square().sum(), (image, x, y), allow_unused=True)
     right = torch.autograd.grad(_read(image, x, y).square().sum(), (image, x, y))
-    expect(
-        grads[1] is not None and grads[2] is not None,
-        "the values are right, but no gradient reaches x and y, so no offset could ever learn: keep the fractions "
-        "x − floor(x) and y − floor(y) as tensors.",
-    )
-    expect(grads[0] is not None, "no gradient reaches the picture, so nothing before this step could learn.")
+    core.expect_all(
+        (grads[1] is not None and grads[2] is not None, "the values are right, but no gradient reaches x and y, so no "
+         "offset could ever learn: keep the fractions x − floor(x) and y − floor(y) as tensors."),
+        (grads[0] is not None, "no gradient reaches the picture, so nothing before this step could learn."),
+    )  # fmt: skip
     expect(
         all(same(a, b) for a, b in zip(grads, right, strict=True)),
         "the values are right, but the gradient is another one: is a part of your formula detached?",
@@ -201,24 +172,20 @@ def _check_bilinear_gradient(attempt: Callable) -> None:
 
 
 def _check_sampled_shape(result: torch.Tensor, c: int, n: int) -> None:
-    shape = tuple(result.shape)
-    ideas = {
+    apart = "the four neighbours are still apart: add them up, each with its weight."
+    ideas = dict.fromkeys(((1, c, n), (c, 1, n), (c, n, 1), (1, c, 1, n)), "there is an axis of size 1 too many.")
+    ideas |= {
         (n, c): "channels first, then points.",
-        (c,): "one value per point: x and y hold n points.",
         (n,): "every channel is read at each point: keep the channels, image[:, …, …].",
+        (c,): "one value per point: x and y hold n points.",
         (c, n, n): "each x met each y: index rows and columns together, image[:, y, x], so that they go in pairs.",
-        (1, c, n): "there is an axis of size 1 too many.",
-        (c, 1, n): "there is an axis of size 1 too many.",
-        (c, n, 1): "there is an axis of size 1 too many.",
-        (1, c, 1, n): "there are axes of size 1 too many.",
-        (4, c, n): "the four neighbours are still apart: add them up, each with its weight.",
-        (c, 4, n): "the four neighbours are still apart: add them up, each with its weight.",
+        (4, c, n): apart,
+        (c, 4, n): apart,
     }
-    if shape != (c, n):
-        idea = ideas.get(shape, "one value per channel and point is wanted, (C, n).")
-        if n == 1 and shape == (c,):
-            idea = "the axis of the single point is gone: squeeze() takes every axis of size 1."
-        raise WrongIdea(f"for {c} channels and {n} points your result has shape {shape_of(*shape)}: {idea}")
+    if n == 1:
+        ideas[c,] = "the axis of the single point is gone: squeeze() takes every axis of size 1."
+    otherwise = "one value per channel and point is wanted, (C, n)."
+    core.expect_shape(result, (c, n), f"{c} channels and {n} points", ideas, otherwise)
 
 
 # ------------------------------------------------------------------------------------------------ exercise 2
@@ -227,42 +194,24 @@ def check_reference_grid(attempt: Callable) -> None:
     """Check exercise 2 of lesson 07: ``reference_grid(height, width, stride) → (h, w, 2)``."""
     for height, width, stride in ((4, 6, 2), (8, 8, 2), (12, 6, 3), (6, 6, 1), (3, 5, 1), (4, 8, 4)):
         given = f"height={height}, width={width}, stride={stride}"
-        try:
-            result = _guarded(attempt, height, width, stride, given=given)
-        except WrongIdea as idea:
-            raise _hinted(idea) from None
-        expect(result is not None, "your code returned None: does its last line say return?")
-        expect(
-            isinstance(result, torch.Tensor),
-            f"your code returned {type(result).__name__}; a single tensor is wanted: stack x and y in one.",
-        )
+        result = core.guarded(attempt, height, width, stride, given=given, hints=STOPPED)
+        result = core.one_tensor(result)
         h, w = height // stride, width // stride
         _check_grid_shape(result, h, w, height, width, given)
         expect(result.is_floating_point(), "your grid holds whole numbers; coordinates from −1 to 1 need fractions.")
         right = _grid(h, w)
         named_mistake(result, right, _grid_mistakes(h, w, height, width, stride))
-        expect(
-            not same(result[..., 1], right[..., 1]) or same(result[..., 0], right[..., 0]),
-            f"with {given}, y is right and x is not: x goes from left to right, over the width.",
-        )
-        expect(
-            not same(result[..., 0], right[..., 0]) or same(result[..., 1], right[..., 1]),
-            f"with {given}, x is right and y is not: y goes from the top down, over the height.",
-        )
-        expect(
-            result.abs().max() <= 1 + 1e-6,
-            f"with {given}, some points lie beyond −1 or 1, outside the picture, though nothing has moved them yet.",
-        )
-        expect(
-            same(result, -result.flip(0, 1)),
-            f"with {given}, your points are not spread evenly about the middle: turn the picture by 180°, and the grid "
-            "should be the same.",
-        )
-        expect(
-            same(result, right),
-            f"with {given}, your points are not the middles of the cells. The outer edges of the picture are −1 and 1, "
-            f"and {w} cells lie side by side: how wide is one, and where is its middle?",
-        )
+        x_right, y_right = (same(result[..., axis], right[..., axis]) for axis in (0, 1))
+        core.expect_all(
+            (x_right or not y_right, f"with {given}, y is right and x is not: x goes from left to right."),
+            (y_right or not x_right, f"with {given}, x is right and y is not: y goes from the top down."),
+            (result.abs().max() <= 1 + 1e-6, f"with {given}, some points lie beyond −1 or 1, outside the picture, "
+             "though nothing has moved them yet."),
+            (same(result, -result.flip(0, 1)), f"with {given}, your points are not spread evenly about the middle: "
+             "turn the picture by 180°, and the grid should be the same."),
+            (same(result, right), f"with {given}, your points are not the middles of the cells. The outer edges of the "
+             f"picture are −1 and 1, and {w} cells lie side by side: how wide is one, and where is its middle?"),
+        )  # fmt: skip
 
 
 def _grid(h: int, w: int) -> torch.Tensor:
@@ -281,73 +230,44 @@ def _grid_mistakes(h: int, w: int, height: int, width: int, stride: int) -> Iter
     yield _grid(h, w).flip(0), "y counts upwards: in a picture it grows from the top down."
     yield _grid(h, w).flip(1), "x counts from right to left: it grows to the right."
     yield -_grid(h, w), "both axes are turned round: −1 is the left and the upper edge."
-    ends = "your outermost points lie on the edges of the picture, −1 and 1: that is the convention of "
-    ends += (
-        "align_corners=True, or linspace from end to end. The middles of the outer cells lie half a cell further in."
-    )
-    if h > 1 and w > 1:
-        yield _pairs(i * 2 / (h - 1) - 1, j * 2 / (w - 1) - 1), ends
-        yield (
-            _pairs((i + 0.5) * 2 / (h - 1) - 1, (j + 0.5) * 2 / (w - 1) - 1),
-            "you count half steps, and divide by n − 1: two conventions in one formula. It is the published fault, and "
-            "the last points lie outside the picture.",
-        )
-    if height > 1 and width > 1:
-        yield (
-            _pairs(((i + 0.5) * stride - 0.5) * 2 / (height - 1) - 1, ((j + 0.5) * stride - 0.5) * 2 / (width - 1) - 1),
-            "the points are right, in the coordinates of align_corners=True: here −1 and 1 are the outer edges of the "
-            "picture, not the middles of its outer places.",
-        )
-        yield (
-            _pairs(i * stride * 2 / (height - 1) - 1, j * stride * 2 / (width - 1) - 1),
-            "these are the upper left places of the cells, in the coordinates of align_corners=True: take the middles.",
-        )
-    yield _pairs(i * 2 / h - 1, j * 2 / w - 1), "these are the upper left corners of the cells: add half a cell."
-    yield (
-        _pairs((i + 1) * 2 / h - 1, (j + 1) * 2 / w - 1),
-        "these are the lower right corners of the cells: half a cell too far.",
-    )
-    yield (
-        _pairs((i * stride + 0.5) * 2 / height - 1, (j * stride + 0.5) * 2 / width - 1),
-        "these are the middles of each cell's upper left place: the middle of the whole cell is wanted.",
-    )
-    yield (
-        _pairs((i * stride + stride // 2) * 2 / height - 1, (j * stride + stride // 2) * 2 / width - 1),
-        "half a cell is stride / 2 places, also when stride is odd: // rounds down.",
-    )
-    yield _pairs((i + 0.5) / h, (j + 0.5) / w), "your coordinates go from 0 to 1: grid_sample's go from −1 to 1."
-    yield (
-        _pairs((i + 0.5) / h - 0.5, (j + 0.5) / w - 0.5),
-        "your coordinates go from −1/2 to 1/2: grid_sample's go from −1 to 1.",
-    )
-    yield (
-        _pairs((i + 0.5) * stride - 0.5, (j + 0.5) * stride - 0.5),
-        "your points are counted in places: turn them into grid_sample's own coordinates, from −1 to 1.",
-    )
-    yield (
-        _pairs((i + 0.5) * stride, (j + 0.5) * stride),
-        "your points are counted in places: turn them into grid_sample's own coordinates, from −1 to 1.",
-    )
-    yield _pairs(i, j), "these are the indices of the points: turn them into coordinates from −1 to 1."
-    yield _pairs(i + 0.5, j + 0.5), "these are counted in cells: turn them into coordinates from −1 to 1."
-    if h != w:
-        yield (
-            _pairs((i + 0.5) * 2 / w - 1, (j + 0.5) * 2 / w - 1),
-            "both axes are divided by the width: y by the height.",
-        )
-        yield (
-            _pairs((i + 0.5) * 2 / h - 1, (j + 0.5) * 2 / h - 1),
-            "both axes are divided by the height: x by the width.",
-        )
-    yield (
-        _pairs((i + 0.5) * 2 / height - 1, (j + 0.5) * 2 / width - 1),
-        "your points lie a place apart, in the upper left corner: neighbouring points are stride places apart.",
-    )
+    in_places = "your points are counted in places: turn them into grid_sample's own coordinates, from −1 to 1."
+    for along, idea in (  # the same on both axes: `i` points over `size` places, `n` of them, of 1 if there is one only
+        (lambda i, size, n: i * 2 / max(n - 1, 1) - 1, "your outermost points lie on the edges of the picture, −1 and "
+         "1: that is the convention of align_corners=True, or linspace from end to end. The middles of the outer cells "
+         "lie half a cell further in."),
+        (lambda i, size, n: (i + 0.5) * 2 / max(n - 1, 1) - 1, "you count half steps, and divide by n − 1: two "
+         "conventions in one formula. It is the published fault, and the last points lie outside the picture."),
+        (lambda i, size, n: ((i + 0.5) * stride - 0.5) * 2 / (size - 1) - 1, "the points are right, in the coordinates "
+         "of align_corners=True: here −1 and 1 are the outer edges of the picture, not the middles of its outer "
+         "places."),
+        (lambda i, size, n: i * stride * 2 / (size - 1) - 1, "these are the upper left places of the cells, in the "
+         "coordinates of align_corners=True: take the middles."),
+        (lambda i, size, n: i * 2 / n - 1, "these are the upper left corners of the cells: add half a cell."),
+        (lambda i, size, n: (i + 1) * 2 / n - 1, "these are the lower right corners of the cells: half a cell too "
+         "far."),
+        (lambda i, size, n: (i * stride + 0.5) * 2 / size - 1, "these are the middles of each cell's upper left place: "
+         "the middle of the whole cell is wanted."),
+        (lambda i, size, n: (i * stride + stride // 2) * 2 / size - 1, "half a cell is stride / 2 places, also when "
+         "stride is odd: // rounds down."),
+        (lambda i, size, n: (i + 0.5) / n, "your coordinates go from 0 to 1: grid_sample's go from −1 to 1."),
+        (lambda i, size, n: (i + 0.5) / n - 0.5, "your coordinates go from −1/2 to 1/2: grid_sample's go from −1 to "
+         "1."),
+        (lambda i, size, n: (i + 0.5) * stride - 0.5, in_places),
+        (lambda i, size, n: (i + 0.5) * stride, in_places),
+        (lambda i, size, n: i, "these are the indices of the points: turn them into coordinates from −1 to 1."),
+        (lambda i, size, n: i + 0.5, "these are counted in cells: turn them into coordinates from −1 to 1."),
+        (lambda i, size, n: (i + 0.5) * 2 / w - 1, "both axes are divided by the width: y by the height."),
+        (lambda i, size, n: (i + 0.5) * 2 / h - 1, "both axes are divided by the height: x by the width."),
+        (lambda i, size, n: (i + 0.5) * 2 / size - 1, "your points lie a place apart, in the upper left corner: "
+         "neighbouring points are stride places apart."),
+    ):  # fmt: skip
+        yield _pairs(along(i, height, h), along(j, width, w)), idea
 
 
 def _check_grid_shape(result: torch.Tensor, h: int, w: int, height: int, width: int, given: str) -> None:
-    shape = tuple(result.shape)
-    ideas: dict[tuple[int, ...], str] = {
+    stride = height // h
+    ideas = {
+        (stride, stride, 2): "stride is the size of a cell, not the number of cells.",
         (1, h, w, 2): "the axis of the batch is not wanted here.",
         (2, h, w): "x and y belong on the last axis: stack them there.",
         (h * w, 2): "keep rows and columns apart: (h, w, 2).",
@@ -357,17 +277,10 @@ def _check_grid_shape(result: torch.Tensor, h: int, w: int, height: int, width: 
         (w, h, 2): "rows first: h, then w. What does meshgrid do with indexing='xy', what with 'ij'?",
         (height, width, 2): "that is a point for every place: one for every stride × stride places is wanted.",
         (height, width): "that is a number for every place: one point for every stride × stride places is wanted.",
-        (
-            h + 1,
-            w + 1,
-            2,
-        ): "one row and one column of points too many: those are the corners of the cells, not middles.",
+        (h + 1, w + 1, 2): "a row and a column of points too many: those are the corners of the cells, not middles.",
     }
-    stride = height // h
-    ideas.setdefault((stride, stride, 2), "stride is the size of a cell, not the number of cells.")
-    if shape != (h, w, 2):
-        idea = ideas.get(shape, "one point for every stride × stride places is wanted, x and y on the last axis.")
-        raise WrongIdea(f"with {given}, your grid has shape {shape_of(*shape)} instead of {shape_of(h, w, 2)}: {idea}")
+    otherwise = f"one point for every stride × stride places is wanted, {shape_of(h, w, 2)}, x and y on the last axis."
+    core.expect_shape(result, (h, w, 2), given, ideas, otherwise)
 
 
 # ------------------------------------------------------------------------------------------------ exercise 3
@@ -379,7 +292,7 @@ def check_sample_groups(attempt: Callable) -> None:
         (2, 1, 3, 3, 3, 1, 2),
     ):  # fmt: skip
         x, grid = torch.randn(b, groups * width, h, w), torch.rand(b, groups, rows, columns, 2) * 2.4 - 1.2
-        result = _call(attempt, x, grid)
+        result = call(attempt, x, grid, hints=STOPPED)
         _check_group_shape(result, x, grid)
         right = _by_group(x, grid)
         named_mistake(result, right, _group_mistakes(x, grid))
@@ -397,87 +310,65 @@ def check_sample_groups(attempt: Callable) -> None:
     expect(grads[0] is not None, "no gradient reaches x, so nothing before this step could learn: did you detach?")
 
 
+AS_HERE = {"padding_mode": "border", "align_corners": False}
+
+
 def _by_group(x: torch.Tensor, grid: torch.Tensor, **options) -> torch.Tensor:
-    options = {"padding_mode": "border", "align_corners": False} | options
+    options = AS_HERE | options
     pieces = x.chunk(grid.shape[1], 1)
     return torch.cat([F.grid_sample(piece, grid[:, g], **options) for g, piece in enumerate(pieces)], 1)
 
 
-def _group_mistakes(x: torch.Tensor, grid: torch.Tensor) -> Iterable[tuple[torch.Tensor, str]]:
-    b, c, h, w = x.shape
-    groups = grid.shape[1]
+def _group_mistakes(x: torch.Tensor, grid: torch.Tensor) -> Iterator[tuple[torch.Tensor, str]]:
+    (b, c), groups, sampled = x.shape[:2], grid.shape[1], _by_group(x, grid)
     if groups > 1:
-        yield (
-            _by_group(x, grid[:, :1].expand_as(grid)),
-            "every group got the points of the first one: each has its own.",
-        )
-        yield (
-            _by_group(x, grid[:, -1:].expand_as(grid)),
-            "every group got the points of the last one: each has its own.",
-        )
-        yield (
-            _by_group(x, grid.mean(1, keepdim=True).expand_as(grid)),
-            "every group got the mean of all points: each has its own.",
-        )
-        yield _by_group(x, grid.flip(1)), "the groups are read in reverse order."
-        if c // groups > 1:
-            order = torch.arange(c).view(-1, groups).T.flatten()
-            mixed = torch.empty_like(_by_group(x, grid))
-            mixed[:, order] = _by_group(x[:, order], grid)
-            idea = "channels went to the groups in turns, one after the other: a group is C / G channels side by side."
-            yield mixed, idea
-            yield _by_group(x[:, order], grid), idea
-            yield _by_group(x, grid)[:, order], "the right samples, but their channels come back in another order."
-        if b > 1:
-            swapped = grid.transpose(0, 1).reshape(grid.shape)
-            idea = "pictures and groups are mixed up: (B · G) must run over the groups of the first picture first, for "
-            idea += "the channels and for the grid alike."
-            yield _by_group(x, swapped), idea
-            yield _by_group(x, grid.flatten(0, 1).view(groups, b, *grid.shape[2:]).transpose(0, 1)), idea
-            pieces = x.unflatten(1, (groups, -1)).transpose(0, 1).flatten(0, 1)  # groups first
-            sampled = F.grid_sample(pieces, grid.flatten(0, 1), padding_mode="border", align_corners=False)
-            yield sampled.reshape(b, c, *grid.shape[2:4]), idea
-            yield sampled.unflatten(0, (groups, b)).transpose(0, 1).flatten(1, 2), idea
-            straight = F.grid_sample(
-                x.reshape(b * groups, -1, h, w), grid.flatten(0, 1), padding_mode="border", align_corners=False
-            )
-            yield straight.unflatten(0, (groups, b)).transpose(0, 1).flatten(1, 2), idea
-        every = sum(F.grid_sample(x, grid[:, g], padding_mode="border", align_corners=False) for g in range(groups))
-        yield (
-            every / groups,
-            "every channel was read at all groups' points, and averaged: a channel belongs to one group.",
-        )
-        yield every, "every channel was read at all groups' points, and added up: a channel belongs to one group."
+        for points, idea in (
+            (grid[:, :1], "every group got the points of the first one: each has its own."),
+            (grid[:, -1:], "every group got the points of the last one: each has its own."),
+            (grid.mean(1, keepdim=True), "every group got the mean of all points: each has its own."),
+            (grid.flip(1), "the groups are read in reverse order."),
+        ):
+            yield _by_group(x, points.expand_as(grid)), idea
+        every = sum(F.grid_sample(x, grid[:, g], **AS_HERE) for g in range(groups))
+        one_group = "a channel belongs to one group."
+        yield every / groups, f"every channel was read at all groups' points, and averaged: {one_group}"
+        yield every, f"every channel was read at all groups' points, and added up: {one_group}"
+    if 1 < groups < c:
+        order = torch.arange(c).view(-1, groups).T.flatten()
+        turns = "channels went to the groups in turns, one after the other: a group is C / G channels side by side."
+        yield _by_group(x[:, order], grid)[:, order.argsort()], turns
+        yield _by_group(x[:, order], grid), turns
+        yield sampled[:, order], "the right samples, but their channels come back in another order."
     if b > 1:
         yield _by_group(x, grid[:1].expand_as(grid)), "every picture got the points of the first one: each has its own."
-    yield (
-        _by_group(x, grid, padding_mode="zeros"),
-        "beyond the edge you read 0: here the edge goes on, as in padding_mode='border'.",
-    )
-    yield (
-        _by_group(x, grid, padding_mode="reflection"),
-        "beyond the edge you read the picture mirrored: here the edge goes on, as in padding_mode='border'.",
-    )
+    if b > 1 and groups > 1:
+        mixed = "pictures and groups are mixed up: (B · G) must run over the groups of the first picture first, for "
+        mixed += "the channels and for the grid alike."
+        pieces = x.unflatten(1, (groups, -1))
+        picture_first, group_first = (
+            F.grid_sample(some.flatten(0, 1), grid.flatten(0, 1), **AS_HERE)
+            for some in (pieces, pieces.transpose(0, 1))
+        )
+        yield _by_group(x, grid.transpose(0, 1).reshape(grid.shape)), mixed
+        yield _by_group(x, grid.reshape(groups, b, *grid.shape[2:]).transpose(0, 1)), mixed
+        yield group_first.reshape(sampled.shape), mixed
+        yield group_first.unflatten(0, (groups, b)).transpose(0, 1).flatten(1, 2), mixed
+        yield picture_first.unflatten(0, (groups, b)).transpose(0, 1).flatten(1, 2), mixed
+    corners = "that is align_corners=True: here −1 and 1 are the outer edges of the picture, not the middles of its "
+    corners += "outer places."
+    nearest = "you read the nearest place only: mode='bilinear' mixes four, and lets the points learn."
+    swapped = "x and y have changed places: the grid holds x before y already, as grid_sample wants it."
+    edge = "here the edge goes on, as in padding_mode='border'."
+    yield _by_group(x, grid, padding_mode="zeros"), f"beyond the edge you read 0: {edge}"
+    yield _by_group(x, grid, padding_mode="reflection"), f"beyond the edge you read the picture mirrored: {edge}"
     for padding in ("border", "zeros"):
-        yield (
-            _by_group(x, grid, align_corners=True, padding_mode=padding),
-            "that is align_corners=True: here −1 and 1 are the outer edges of the picture, not the middles of its "
-            "outer places.",
-        )
-    for padding in ("border", "zeros"):
-        yield (
-            _by_group(x, grid, mode="nearest", padding_mode=padding),
-            "you read the nearest place only: mode='bilinear' mixes four, and lets the points learn.",
-        )
-        yield (
-            _by_group(x, grid.flip(-1), padding_mode=padding),
-            "x and y have changed places: the grid holds x before y already, as grid_sample wants it.",
-        )
-    yield _by_group(x, grid.clamp(-1, 1) * 2 - 1), "the grid is in grid_sample's own coordinates already: leave it."
-    for changed in ((grid + 1) / 2, grid / 2, -grid, grid * 2 - 1, grid * 2, grid * (x.shape[3] - 1)):
+        yield _by_group(x, grid, align_corners=True, padding_mode=padding), corners
+        yield _by_group(x, grid, mode="nearest", padding_mode=padding), nearest
+        yield _by_group(x, grid.flip(-1), padding_mode=padding), swapped
+    scaled = ((grid + 1) / 2, grid / 2, -grid, grid * 2 - 1, grid * 2, grid * (x.shape[3] - 1))
+    for changed in (grid.clamp(-1, 1) * 2 - 1, *scaled):
         yield _by_group(x, changed), "the grid is in grid_sample's own coordinates already: leave it."
     yield _by_group(x, grid.tanh()), "the grid says where to read already: no tanh here."
-    sampled = _by_group(x, grid)
     if sampled.shape == x.shape:
         yield x + sampled, "you added x: only the samples are wanted."
         yield x, "you return x itself: read it at the points."
@@ -490,79 +381,45 @@ def _check_who_reads_what(attempt: Callable, x: torch.Tensor, grid: torch.Tensor
     width = channels // groups
     changed = x.clone()
     changed[-1, -1] += 1 + torch.rand_like(changed[-1, -1])
-    moved = ~torch.isclose(_call(attempt, changed, grid), result, atol=1e-5).flatten(2).all(2)
-    expect(
-        not moved[:-1].any(),
-        "change the last picture, and the samples of another picture change: pictures must stay apart.",
-    )
-    expect(
-        not moved[-1, :-1].any(),
-        "change the last channel, and the samples of other channels change: every channel is read by itself.",
-    )
-    expect(moved[-1, -1], "change the last channel, and its samples do not change: are they read from it?")
+    moved = ~torch.isclose(call(attempt, changed, grid, hints=STOPPED), result, atol=1e-5).flatten(2).all(2)
+    core.expect_all(
+        (not moved[:-1].any(), "change the last picture, and the samples of another picture change: pictures must stay "
+         "apart."),
+        (not moved[-1, :-1].any(), "change the last channel, and the samples of other channels change: every channel "
+         "is read by itself."),
+        (moved[-1, -1], "change the last channel, and its samples do not change: are they read from it?"),
+    )  # fmt: skip
     shifted = grid.clone()
     shifted[0, 0] = -0.7 * shifted[0, 0] + 0.05
-    moved = ~torch.isclose(_call(attempt, x, shifted), result, atol=1e-5).flatten(2).all(2)
-    expect(
-        not moved[1:].any(),
-        "move the points of the first picture, and samples of other pictures change: keep them apart.",
-    )
-    expect(
-        not moved[0, width:].any(),
-        f"move the points of the first of {groups} groups, and channels of other groups change: group 0 has the first "
-        f"C / G = {width} channels.",
-    )
-    expect(
-        moved[0, :width].all(),
-        f"move the points of the first of {groups} groups, and not all of its C / G = {width} channels follow.",
-    )
+    moved = ~torch.isclose(call(attempt, x, shifted, hints=STOPPED), result, atol=1e-5).flatten(2).all(2)
+    told = f"move the points of the first of {groups} groups, and"
+    core.expect_all(
+        (not moved[1:].any(), "move the points of the first picture, and samples of other pictures change: keep them "
+         "apart."),
+        (not moved[0, width:].any(), f"{told} channels of other groups change: group 0 has the first C / G = {width} "
+         "channels."),
+        (moved[0, :width].all(), f"{told} not all of its C / G = {width} channels follow."),
+    )  # fmt: skip
 
 
 def _check_group_shape(result: torch.Tensor, x: torch.Tensor, grid: torch.Tensor) -> None:
-    b, c = x.shape[:2]
-    groups, rows, columns = grid.shape[1:4]
-    shape = tuple(result.shape)
-    ideas = {
-        (b * groups, c // groups, rows, columns): "the groups still lie in the batch: bring them back to the channels.",
-        (
-            b,
-            groups,
-            c // groups,
-            rows,
-            columns,
-        ): "the groups still have an axis of their own: join it with the channels.",
-        (
-            b,
-            groups,
-            c,
-            rows,
-            columns,
-        ): "every channel was read at every group's points: a channel belongs to one group.",
-        (
-            b,
-            groups * c,
-            rows,
-            columns,
-        ): "every channel was read at every group's points: a channel belongs to one group.",
-        (
-            b * groups,
-            c,
-            rows,
-            columns,
-        ): "every channel was read at every group's points: a channel belongs to one group.",
-        (b, c // groups, rows, columns): "only one group is left: join all of them along the channels.",
-        (groups, b, c // groups, rows, columns): "the groups lie in front: join them along the channels.",
-        (groups * b, c // groups, rows, columns): "the groups still lie in the batch: bring them back to the channels.",
-        (b, c // groups, groups * rows, columns): "you joined the groups along the rows: join them along the channels.",
-        (b, c // groups, rows, groups * columns): "you joined along the columns: join the groups along the channels.",
-        (b, c, rows * columns): "keep rows and columns of the points apart: (B, C, h, w).",
-        (b, c, columns, rows): "rows and columns of the points have changed places.",
-        (b, groups, rows, columns): "one channel a group is left: each of its C / G channels is read.",
-        tuple(x.shape): "your result is as large as x; one sample for each point is wanted.",
-    }
-    if shape != (b, c, rows, columns):
-        idea = ideas.get(shape, "one sample for each channel and point of its group is wanted, (B, C, h, w).")
-        raise WrongIdea(
-            f"for x of shape {shape_of(*x.shape)} and a grid of shape {shape_of(*grid.shape)} your result has shape "
-            f"{shape_of(*shape)}: {idea}"
-        )
+    (b, c), (g, h, w) = x.shape[:2], grid.shape[1:4]
+    width = c // g
+    ideas = {tuple(x.shape): "your result is as large as x; one sample for each point is wanted."}
+    for idea, *shapes in (
+        ("one channel a group is left: each of its C / G channels is read.", (b, g, h, w)),
+        ("rows and columns of the points have changed places.", (b, c, w, h)),
+        ("keep rows and columns of the points apart: (B, C, h, w).", (b, c, h * w)),
+        ("you joined along the columns: join the groups along the channels.", (b, width, h, g * w)),
+        ("you joined the groups along the rows: join them along the channels.", (b, width, g * h, w)),
+        ("the groups lie in front: join them along the channels.", (g, b, width, h, w)),
+        ("only one group is left: join all of them along the channels.", (b, width, h, w)),
+        ("every channel was read at every group's points: a channel belongs to one group.",
+         (b, g, c, h, w), (b, g * c, h, w), (b * g, c, h, w)),
+        ("the groups still have an axis of their own: join it with the channels.", (b, g, width, h, w)),
+        ("the groups still lie in the batch: bring them back to the channels.", (b * g, width, h, w)),
+    ):  # fmt: skip
+        ideas |= dict.fromkeys(shapes, idea)
+    given = f"x of shape {shape_of(*x.shape)} and a grid of shape {shape_of(*grid.shape)}"
+    otherwise = "one sample for each channel and point of its group is wanted, (B, C, h, w)."
+    core.expect_shape(result, (b, c, h, w), given, ideas, otherwise)
