@@ -313,7 +313,7 @@ def record(
 
 def header(options: argparse.Namespace, recipe: Recipe) -> dict[str, object]:
     """Everything that somebody needs who wants the same numbers."""
-    words = [word for argument in options.words for word in argument.split("=", 1)]
+    words = [word for text in options.words for word in (text.split("=", 1) if text.startswith("--") else [text])]
     words = [Path(word).name if os.path.isabs(word) else word for word in words]  # folders of this machine say nothing
     on_gpu = options.device.type == "cuda"
     return {

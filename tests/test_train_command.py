@@ -235,6 +235,7 @@ def test_a_sweep_over_vgg(tmp_path, command, photographs):
     words = "sweep", *photographs[1:-2], *small, *arms, "--seeds", 1
     rows, header = command(tmp_path / "noise.csv", *words)
     assert [row["arm"] for row in rows] == list(arms[1:])
+    assert "none cbam linear:heads=2 linformer:heads=2,landmarks=4" in header["command"]  # as it was typed
     assert header["recipe"]["label_smoothing"] == 0.1 and header["recipe"]["augment"] == "shift_mirror_and_cut"
     parameters = [int(row["parameters"]) for row in rows]
     assert len(set(parameters)) == 4 and min(parameters) == parameters[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import linecache
+import textwrap
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -71,7 +72,8 @@ def exercise(success: str) -> Callable:
 
         @functools.wraps(probes)
         def check(attempt: Callable) -> None:
-            print(verdict(attempt))
+            # JupyterLab would break a long line inside a word.
+            print(textwrap.fill(str(verdict(attempt)), 100, subsequent_indent="  "))
 
         check.verdict = verdict
         return check

@@ -30,82 +30,57 @@ def reference(numbers: list[int | str]) -> nn.Sequential:
 def check_vgg_features(attempt: Callable) -> None:
     """Check exercise 1 of lesson 08: a function ``vgg_features(numbers)`` that returns an nn.Sequential."""
     for numbers in ([4, "M", 6, 5, "M"], [5, 3, "M", 7, "M", 2, 2, "M"], [6, 4]):
-        given = f"the list {numbers}"
-        handed = list(numbers)
+        given, handed = f"the list {numbers}", list(numbers)
         rows = guarded(attempt, handed, given=given)
         expect(handed == numbers, "your code changed the list it was given (with pop?): only read it.")
         expect(rows is not None, "your code returned None: does its last line say return?")
-        expect(
-            not isinstance(rows, list | tuple | nn.ModuleList),
-            "you return a bare list of layers, which cannot be called: nn.Sequential(*layers) makes a row of them.",
-        )
+        bare = "you return a bare list of layers, which cannot be called: nn.Sequential(*layers) makes a row of them."
+        expect(not isinstance(rows, list | tuple | nn.ModuleList), bare)
         expect(isinstance(rows, nn.Module), f"you return {type(rows).__name__}; an nn.Sequential is wanted.")
         _expect_order(rows, reference(numbers), given)
-        _expect_names(rows, reference(numbers), given)
-        x = torch.randn(2, 3, 16, 24)
-        result = call(
-            rows, x, hints={"to have": "Channels that come in are those that went out last; 3 only at first."}
+        x, right = torch.randn(2, 3, 16, 24), reference(numbers)
+        result = call(rows, x)
+        told = (
+            f"{shape_of(*x.shape)} becomes {shape_of(*result.shape)} with {given}: a convolution keeps height and width"
         )
-        right = reference(numbers)
-        expect(
-            result.shape == right(x).shape,
-            f"for {given} and x of shape {shape_of(*x.shape)} your result has shape {shape_of(*result.shape)}: a "
-            "convolution keeps height and width, by padding, and only a pooling halves them.",
-        )
+        expect(result.shape == right(x).shape, f"{told}, by padding, and only a pooling halves them.")
         right.load_state_dict(rows.state_dict())
-        expect(
-            same(result, right(x)),
-            "the layers have the right kind and order, but compute something else: 3 × 3 windows with padding by "
-            "zeros, steps of 1, and poolings of 2 × 2.",
-        )
+        rules = "3 × 3 windows with padding by zeros, steps of 1, and poolings of 2 × 2."
+        expect(same(result, right(x)), f"right layers in the right order, but they compute something else: {rules}")
 
 
 def _expect_order(rows: nn.Module, right: nn.Sequential, given: str) -> None:
-    """Layer by layer, whatever they are wrapped in, the kind that VGG has there."""
-    found = [layer for layer in rows.modules() if not list(layer.children()) and layer is not rows]
+    """Layer by layer, whatever they are wrapped in, the kind that VGG has there; then the names."""
+    found = [layer for layer in rows.modules() if not list(layer.children())]
     have, want = [type(layer) for layer in found], [type(layer) for layer in right]
-    convs = [layer for layer in found if isinstance(layer, nn.Conv2d)]
-    expect(
-        nn.BatchNorm2d not in have,
-        "there are batch norms: the first VGG had none, and their names and numbers would shift all that follows.",
-    )
+    expect(len(found) > 1, f"for {given} you return a single layer: nn.Sequential(*layers) makes a row of them all.")
+    expect(nn.BatchNorm2d not in have, "there are batch norms: the first VGG had none, and they shift what follows.")
     expect(nn.AvgPool2d not in have, "you average where VGG takes the largest: nn.MaxPool2d.")
-    expect(nn.ReLU in have or not convs, "there is no ReLU: each convolution is followed by one.")
+    expect(nn.ReLU in have or nn.Conv2d not in have, "there is no ReLU: each convolution is followed by one.")
     for index, (one, other) in enumerate(zip(have, want, strict=False)):
-        expect(
-            one is other,
-            f"for {given}, layer {index} should be {KINDS[other]}; yours is {KINDS.get(one, one.__name__)}. A number "
-            'is a convolution and then its ReLU, "M" is a pooling.',
-        )
-    expect(
-        len(have) == len(want),
-        f"for {given} you have {len(have)} layers; two for a number and one for an \"M\" make {len(want)}.",
-    )  # fmt: skip
-    for layer, other in zip(convs, (c for c in right if isinstance(c, nn.Conv2d)), strict=True):
-        expect(
-            layer.out_channels == other.out_channels,
-            f"for {given} a convolution gives {layer.out_channels} channels where the list says {other.out_channels}.",
-        )
-        expect(
-            layer.in_channels == other.in_channels,
-            f"for {given} the convolution to {layer.out_channels} channels expects {layer.in_channels}, but "
-            f"{other.in_channels} come: those that went out last (3 at first; a pooling changes nothing).",
-        )
-        expect(
-            layer.kernel_size == (3, 3),
-            f"your windows are {layer.kernel_size[0]} × {layer.kernel_size[1]}: VGG has 3 × 3 everywhere.",
-        )
-        expect(layer.bias is not None, "your convolutions have no bias: VGG's do, and the weights come with them.")
-        expect(layer.stride == (1, 1), "your convolutions step by more than 1: only the poolings make maps smaller.")
-
-
-def _expect_names(rows: nn.Module, right: nn.Sequential, given: str) -> None:
+        told = f"for {given}, layer {index} should be {KINDS[other]}; yours is {KINDS.get(one, one.__name__)}."
+        expect(one is other, told + ' A number is a convolution and then its ReLU, "M" is a pooling.')
+    told = f"for {given} you have {len(have)} layers; two for a number and one for an M make {len(want)}."
+    expect(len(have) == len(want), told)
+    for mine, other in zip(found, right, strict=True):
+        if isinstance(other, nn.Conv2d):
+            _expect_convolution(mine, other, given)
     have, want = list(rows.state_dict()), list(right.state_dict())
-    expect(
-        have == want,
-        f"for {given} the weights should be named {want[0]!r} … {want[-2]!r}, by the number of the layer in one row; "
-        f"yours are {have[0]!r} … {have[-2]!r}. Is there a row inside the row?",
-    )
+    told = f"for {given} the weights should be named {want[0]!r} … {want[-2]!r}, by the layer's number in a single row"
+    expect(have == want, f"{told}; yours are {have[0]!r} … {have[-2]!r}. Is there a row inside the row?")
+
+
+def _expect_convolution(mine: nn.Conv2d, other: nn.Conv2d, given: str) -> None:
+    out, size = mine.out_channels, mine.kernel_size[0]
+    for right, idea in (
+        (out == other.out_channels, f"gives {out} channels where the list says {other.out_channels}."),
+        (mine.in_channels == other.in_channels, f"to {out} channels expects {mine.in_channels}, but "
+         f"{other.in_channels} come: those that went out last (3 at first; a pooling changes nothing)."),
+        (mine.kernel_size == (3, 3), f"has a window of {size} × {size}: VGG has 3 × 3 everywhere."),
+        (mine.bias is not None, "has no bias: VGG's do, and the weights come with them."),
+        (mine.stride == (1, 1), "takes steps by more than 1: only the poolings make maps smaller."),
+    ):  # fmt: skip
+        expect(right, f"for {given} a convolution {idea}")
 
 
 # --------------------------------------------------------------------------------------------------- exercise 2
@@ -142,29 +117,17 @@ def check_with_attention(attempt: Callable) -> None:
         expect(made, "make(channels) was never called: nothing was inserted.")
         _expect_same_names(result.state_dict(), before)
         x = torch.randn(2, 3, 16, 16)
-        out = call(
-            result,
-            x,
-            hints={"was given": "Each pooling has its own number of channels, that of the last convolution before it."},
-        )
-        used = [probe for probe in made if any(probe is part for part in result.modules())]
-        expect(
-            len(used) == len(made) or len(made) != pools,
-            "some of your modules are not found among the network's (result.modules()): a plain list, dict or lambda "
-            "hides them from the optimizer.",
-        )
-        expect(
-            len(made) == pools,
-            f"you made {len(made)} module(s) for {pools} poolings: each pooling gets one of its own, and nothing else "
-            "does.",
-        )
+        own = "Each pooling has its own number of channels, that of the last convolution before it."
+        out = call(result, x, hints={"was given": own})
+        told = f"you made {len(made)} module(s) for {pools} poolings: each pooling gets one of its own, nothing else."
+        expect(len(made) == pools, told)
+        hidden = "some modules are not among result.modules(): a list, dict or lambda hides them from an optimizer."
+        expect(set(made) <= set(result.modules()), hidden)
         _expect_place(out, x, layers, made)
         if out.requires_grad:
             out.square().sum().backward()
-        expect(
-            all(p.grad is not None and p.grad.abs().sum() > 0 for p in result.parameters()),
-            "no gradient reaches some of the weights: did you use no_grad or detach?",
-        )
+        learns = all(p.grad is not None and p.grad.abs().sum() > 0 for p in result.parameters())
+        expect(learns, "no gradient reaches some of the weights: did you use no_grad, detach or requires_grad?")
 
 
 def _expect_same_names(state: dict[str, torch.Tensor], before: dict[str, torch.Tensor]) -> None:
@@ -177,44 +140,41 @@ def _expect_same_names(state: dict[str, torch.Tensor], before: dict[str, torch.T
             "another module, and no weight finds its place. Change the row itself, or let your class inherit from it."
         )
     for name, old in before.items():
-        expect(
-            name in state and state[name].shape == old.shape,
-            f"{name!r} is no longer the name of its convolution: every layer behind an inserted one has moved on by "
-            "one number. How can a module come in without a number of its own in the row?",
+        index = name.partition(".")[0]
+        deeper = [other for other in state if other.startswith(index + ".") and other.count(".") > 1]
+        told = (
+            f"the convolution {name!r} now sits in a row of its own, with {deeper[:2]}: leave layers with weights alone"
         )
-        if not torch.equal(state[name], old):
-            moved = [other for other, value in before.items() if value.shape == old.shape and same(value, state[name])]
-            expect(not moved, f"{name!r} now holds the weights of another layer: the numbers in the row have shifted.")
-            raise WrongIdea(f"{name!r} is there, but its weights are new: keep the layers that you were given.")
+        expect(name in state or not deeper, f"{told}, and put the module beside a layer without.")
+        told = (
+            f"{name!r} is no longer the name of its convolution: what comes behind a new layer moved on by one number"
+        )
+        own = "How can a module come in without a number of its own in the row?"
+        expect(name in state and state[name].shape == old.shape, f"{told}. {own}")
+        moved = any(value is not old and same(value, state[name]) for value in before.values())
+        kept = torch.equal(state[name], old)
+        expect(kept or not moved, f"{name!r} now holds another layer's weights: the numbers in the row have shifted.")
+        expect(kept, f"{name!r} is there, but its weights are new: keep the layers that you were given.")
 
 
 def _expect_place(out: torch.Tensor, x: torch.Tensor, layers: list[nn.Module], made: list[nn.Module]) -> None:
-    def run(place: str, probes: list[nn.Module]) -> torch.Tensor:
-        """What comes out if a probe stands at `place` of each pooling."""
-        z, at = x, 0
-        for index, layer in enumerate(layers):
-            pool = isinstance(layer, nn.MaxPool2d)
-            ahead = isinstance(layer, nn.ReLU) and isinstance(layers[index + 1], nn.MaxPool2d)
-            if (place == "before the ReLU" and ahead) or (place == "before the pooling" and pool):
-                z = probes[at](z)
-            z = layer(z)
-            if place == "after the pooling" and pool:
-                z = probes[at](z)
-            at += pool
+    def run(place: str) -> torch.Tensor:
+        """What comes out if a module stands at `place` of each pooling."""
+        z, waiting = x, iter(made)
+        for layer, following in zip(layers, (*layers[1:], None), strict=True):
+            here = {"before the pooling": layer, "before the ReLU": following, "after the pooling": layer}.get(place)
+            if not isinstance(here, nn.MaxPool2d):
+                z = layer(z)
+            else:
+                module = next(waiting)
+                z = module(layer(z)) if place.startswith("after") else layer(module(z))
         return z
 
-    right = run("before the pooling", made)
-    if same(out, right):
+    if same(out, run("before the pooling")):
         return
-    expect(
-        not same(out, run("", made)),
-        "the modules are there, but nobody calls them: what comes out is what came out without.",
-    )
+    expect(not same(out, run("")), "nobody calls the modules: what comes out is what came out without them.")
     for place in ("after the pooling", "before the ReLU"):
-        expect(not same(out, run(place, made)), f"your modules stand {place}: they belong right before the pooling.")
-    turned = list(reversed(made))
-    if all(a.shift.shape == b.shift.shape for a, b in zip(turned, made, strict=True)):
-        expect(not same(out, run("before the pooling", turned)), "the modules stand in the reverse order.")
+        expect(not same(out, run(place)), f"your modules stand {place}: they belong right before the pooling.")
     raise WrongIdea(
         "names and modules are right, but the result is not: every layer once, in the old order, and each module once, "
         "between the last ReLU of a block and its pooling. Is something called twice, left out or added?"
@@ -257,20 +217,16 @@ def check_initialise_attention(attempt: Callable) -> None:
             if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d):
                 _expect_kaiming(name, module)
         expect(not model.training, "the model is in training mode afterwards: leave the mode alone.")
-        expect(
-            all(p.requires_grad for p in model.parameters()),
-            "some weights no longer learn: their requires_grad is off. An initialisation changes numbers only.",
-        )
+        learn = all(p.requires_grad for p in model.parameters())
+        expect(learn, "some weights no longer learn: requires_grad is off. An initialisation changes numbers only.")
 
 
 def _expect_untouched(changed: set[str], before: dict[str, torch.Tensor]) -> None:
     outside = [name for name in before if name in changed and not name.startswith("attention.")]
-    if outside:
-        share = sum(before[name].numel() for name in outside) / sum(value.numel() for value in before.values())
-        raise WrongIdea(
-            f"{100 * share:.0f} % of the network's numbers outside the attention are gone, {outside[0]!r} among them: "
-            "what was learned there must stay. Which part of the model holds the attention alone?"
-        )
+    share = sum(before[name].numel() for name in outside) / sum(value.numel() for value in before.values())
+    told = f"numbers outside the attention are gone, {100 * share:.1f} % of all, {outside[:1]} among them"
+    stay = "what was learned there must stay. Which part of the model holds the attention alone?"
+    expect(not outside, f"{told}: {stay}")
     norms = sorted(name for name in changed if ".norm." in name or ".group." in name)
     expect(not norms, f"{norms[:1]} belongs to a norm: only linear layers and convolutions are drawn anew.")
     scales = [name for name in changed if name.endswith("scale")]
@@ -290,14 +246,10 @@ def _expect_kaiming(name: str, module: nn.Module) -> None:
         "Kaiming's with fan_out instead of fan_in": (2 / high) ** 0.5,
         "Kaiming's without the 2 that makes up for the ReLU (nonlinearity='relu')": (1 / wide) ** 0.5,
     }
-    if abs(weight.std() - (2 / wide) ** 0.5) > 0.06 * (2 / wide) ** 0.5:
-        close = min(sizes, key=lambda size: abs(sizes[size] - weight.std().item()))
-        near = abs(sizes[close] - weight.std().item()) < 0.06 * sizes[close]
-        known = f"; that looks like {close}" if near else ""
-        raise WrongIdea(
-            f"the weights of a {kind} with fan-in {wide} have standard deviation {weight.std():.3f}, Kaiming's would "
-            f"be √(2 / {wide}) = {(2 / wide) ** 0.5:.3f}{known}."
-        )
+    sd, wanted = weight.std().item(), (2 / wide) ** 0.5
+    known = "".join(f"; that looks like {name}" for name, size in sizes.items() if abs(sd - size) < 0.06 * size)
+    told = f"the weights of a {kind} with fan-in {wide} have standard deviation {sd:.3f}, Kaiming's would be "
+    expect(abs(sd - wanted) < 0.06 * wanted, f"{told}√(2 / {wide}) = {wanted:.3f}{known}.")
     expect(weight.abs().max() > 2.2 * weight.std(), "your weights are uniform; Kaiming's normal distribution is meant.")
     if module.bias is not None:
         expect(not module.bias.any(), f"the bias of a {kind} ({name}) is not zero: it should be.")

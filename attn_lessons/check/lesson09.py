@@ -26,21 +26,22 @@ def check_cutout(attempt: Callable) -> None:
                 result,
                 (n, c, h, w),
                 f"images of shape {shape_of(n, c, h, w)}",
-                {(n, n, h, w): "every picture has met every square: top and left need the axis of the pictures first.",
-                 (n, h, w): "the channels are gone: this may be the mask; the pictures are wanted.",
-                 (n, 1, h, w): "this may be the mask; the pictures are wanted."},
+                {(n, n, h, w): "every picture has met every square: top and left need the axis of the pictures first."}
+                | dict.fromkeys(((n, h, w), (n, 1, h, w)), "the channels are gone, or this is the mask alone."),
                 "the pictures keep their shape.",
             )  # fmt: skip
             right = _squares(images, top, left, size)
             named_mistake(result, right, _cut_mistakes(images, top, left, size))
             holes, wanted = (result == 0).any(1), (right == 0).any(1)
-            expect(
-                same(torch.where(wanted[:, None], 0, result), right),
-                "pixels outside the squares have changed: they stay as they are.",
-            )
-            where = ", if a part of the square lies outside the picture" if most else ""
-            expect(torch.equal(holes, wanted), f"the zeros are not where the squares are{where}: rows top to "
-                   "top + size − 1, columns left to left + size − 1 of each picture.")  # fmt: skip
+            rest = (~wanted & ~holes)[:, None].expand_as(images)
+            expect(same(result[rest], images[rest]), "pixels outside the squares have changed: they stay as they are.")
+            where = ", if some of them lie partly outside the picture" if most else ""
+            expect(holes.any() or not wanted.any(), "nothing is 0 in your result: the squares should be.")
+            one_for_all = n > 1 and (holes == holes[:1]).all()
+            expect(not one_for_all, "every picture lost the same pixels: each has a square of its own.")
+            for inside, idea in (((holes & ~wanted).any(), "more"), ((wanted & ~holes).any(), "less")):
+                expect(not inside, f"{idea} than the squares is gone{where}: rows top to top + size − 1, columns left "
+                       "to left + size − 1.")  # fmt: skip
             expect(same(result, right), "a square is 0 in all channels, whole.")
     levels = torch.randint(1, 256, (3, 3, 8, 8), dtype=torch.uint8)
     top, left = torch.tensor([0, 2, 5]), torch.tensor([4, 1, 0])
@@ -67,7 +68,7 @@ def _squares(images, top, left, size, height=None):
 
 
 def _cut_mistakes(images, top, left, size) -> list[tuple[torch.Tensor, str]]:
-    n, _, h, w = images.shape
+    h, w = images.shape[2:]
     far = max(h, w) + 1
     right = _squares(images, top, left, size)
     rows, columns = _squares(images, top, left * 0, far, size), _squares(images, top * 0, left, size, far)
@@ -76,48 +77,38 @@ def _cut_mistakes(images, top, left, size) -> list[tuple[torch.Tensor, str]]:
     return [
         (images, "nothing is cut out: masked_fill, where and * give new pictures; return those."),
         (images - right, "inside and outside have changed places: the square is 0, the rest stays."),
-        (images * (right == 0), "inside and outside have changed places: the square is 0, the rest stays."),
         (_squares(images, left, top, size), "rows and columns have changed places: top counts rows, H comes before W."),
-        (_squares(images, top[:1].expand(n), left[:1].expand(n), size), "every picture lost the square of the first "
-         "one: each has its own."),
+        (_squares(images, top - size + 1, left - size + 1, size), "you took (top, left) for the lower right corner; it "
+         "is the upper left one."),
         (_squares(images, top, left, size + 1), "your squares are one pixel too large: row top + size is outside."),
-        (_squares(images, top, left, size - 1), "your squares are one pixel too small: row top is inside, and so is "
-         "row top + size − 1."),
-        (_squares(images, top + 1, left + 1, size - 1), "your squares are one pixel too small: row top is inside."),
-        (_squares(images, top + 1, left + 1, size), "your squares are one pixel too low and too far right: row top "
-         "itself is inside."),
-        (_squares(images, top - size // 2, left - size // 2, size), "you took (top, left) for the centre; it is the "
-         "upper left corner."),
-        (_squares(images, top - size // 2, left - size // 2, 2 * (size // 2)), "you took (top, left) for the centre; "
-         "it is the upper left corner."),
+        *[(_squares(images, top + by, left + by, size - 1), "your squares are one pixel too small: row top is inside, "
+           "and so is row top + size − 1.") for by in (0, 1)],
+        (_squares(images, top + 1, left + 1, size), "your squares lie one pixel too low: row top itself is inside."),
+        *[(_squares(images, top - size // 2, left - size // 2, wide), "you took (top, left) for the centre; it is the "
+           "upper left corner.") for wide in (size, 2 * (size // 2))],
         (torch.minimum(rows, columns), "you joined rows and columns with or: whole stripes are gone. A pixel must be "
          "in the rows *and* in the columns."),
-        (rows, "whole rows are gone: the columns count as well."),
-        (columns, "whole columns are gone: the rows count as well."),
+        *[(lines, f"whole {name} are gone.") for lines, name in ((rows, "rows"), (columns, "columns"))],
         (one_channel, "only the first channel is cut: the mask needs an axis of size 1 for the channels."),
-        (torch.where(right == 0, 1.0, images), "the squares are filled with 1: they should be 0."),
-        (torch.where(right == 0, images.mean(), images), "the squares are filled with a mean: they should be 0."),
-        (torch.where(right == 0, images.mean((2, 3), keepdim=True), images), "the squares are filled with a mean: they "
-         "should be 0."),
-        (_squares(images, top.clamp(0, h - size), left.clamp(0, w - size), size), "squares that lie partly outside "
-         "were pushed in: only their part inside is cut."),
-        (_squares(images, top.clamp(min=0), left.clamp(min=0), size), "squares with a negative corner were pushed in: "
-         "only their part inside is cut."),
-        (_squares(images, top % h, left % w, size), "a negative top or left counted from the other end: only the part "
-         "of the square that is inside is cut."),
+        *[(torch.where(right == 0, images.mean(over, keepdim=True) ** power, images), f"the squares are filled with "
+           f"{value}: they should be 0.")
+          for over, power, value in (((2, 3), 0, 1), ((2, 3), 1, "a mean"), ((0, 1, 2, 3), 1, "a mean"))],
+        *[(_squares(images, top.clamp(0, h - room), left.clamp(0, w - room), size), "squares that lie partly outside "
+           "were pushed in: only their part inside is cut.") for room in (size, 0)],
+        (_squares(images, top % h, left % w, size), "a negative top or left counted from the other end."),
     ]  # fmt: skip
+
+
+class Count(TorchFunctionMode):
+    calls = 0
+
+    def __torch_function__(self, function, types, arguments=(), options=None):
+        self.calls += 1
+        return function(*arguments, **(options or {}))
 
 
 def _steps(attempt: Callable, n: int) -> int:
     """How many torch calls n pictures take."""
-
-    class Count(TorchFunctionMode):
-        calls = 0
-
-        def __torch_function__(self, function, types, arguments=(), options=None):
-            self.calls += 1
-            return function(*arguments, **(options or {}))
-
     images, corner = torch.rand(n, 3, 8, 8), torch.randint(6, (2, n))
     with Count() as count:
         attempt(images, corner[0], corner[1], 2)
@@ -128,7 +119,7 @@ def _steps(attempt: Callable, n: int) -> int:
 @exercise("the cross-entropy with labels that leave every class its share.")
 def check_smooth_cross_entropy(attempt: Callable) -> None:
     """Check exercise 2 of lesson 09: ``loss(scores (n, K), labels (n,), smoothing) → ()``."""
-    for n, k, smoothing in ((6, 4, 0.1), (3, 3, 0.3), (2, 10, 0.2), (4, 4, 0.0)):
+    for n, k, smoothing in ((5, 4, 0.0), (6, 4, 0.1), (3, 3, 0.3), (2, 10, 0.2)):
         scores, labels = 2 * torch.randn(n, k), torch.randint(k, (n,))
         result = call(lambda s, y, e=smoothing: attempt(s, y, e), scores, labels)
         core.expect_shape(
@@ -138,16 +129,17 @@ def check_smooth_cross_entropy(attempt: Callable) -> None:
             {(n,): "one loss a picture is left: their mean is wanted.",
              (k,): "one number a class is left: add up over the classes, then take the mean over the pictures.",
              (n, k): "one number for each picture and class is left: add up over the classes, then take the mean.",
-             (1,): "the loss is a single number without any axis: without keepdim, or [0], it goes."},
+             (1,): "the loss is a single number without any axis."},
             "a single number is wanted.",
         )  # fmt: skip
         right = F.cross_entropy(scores, labels, label_smoothing=smoothing)
         named_mistake(result, right, _loss_mistakes(scores, labels, smoothing))
-        expect(
-            same(result, right),
-            f"with smoothing={smoothing} the loss is another: the goal of a picture is smoothing / K for every class, "
-            "and 1 − smoothing more for its own; its loss is minus the sum of goal · log p.",
-        )
+        other = call(lambda x, y, e=smoothing: attempt(x, y, e), scores, (labels + 1) % k)
+        expect(not same(result, other), "your loss does not depend on the labels.")
+        expect(smoothing or same(result, right), "even with smoothing=0 the loss is another than the mean of −log p, "
+               "where p is the softmax probability of the right class.")  # fmt: skip
+        expect(same(result, right), f"right with smoothing=0, but not with smoothing={smoothing}: write down the goals "
+               "of one picture, K numbers that sum to 1, as in the example by hand.")  # fmt: skip
     large, labels = torch.tensor([[300.0, 0, -300], [0, 200, 100]]), torch.tensor([1, 0])
     result = call(lambda s, y: attempt(s, y, 0.1), large, labels)
     expect(
@@ -173,36 +165,34 @@ def _loss_mistakes(scores, labels, s) -> list[tuple[torch.Tensor, str]]:
         (-loss, "the sign is turned round: log p is negative, and a loss should fall as p rises."),
         (n * loss, "you added up over the pictures: take their mean."),
         (loss / k, "you divided by the number of classes as well: add up over the classes, mean over the pictures."),
-        (with_goals(smooth, scores.log_softmax(0)), "your softmax goes over the pictures: probabilities of one picture "
-         "sum to 1 over the classes."),
-        (-(smooth * scores.softmax(1)).sum(1).mean(), "there is no log: the loss is −goal · log p."),
+        (with_goals(smooth, scores.log_softmax(0)), "your softmax goes over the pictures: classes compete, not they."),
+        (-(smooth * scores.softmax(1)).sum(1).mean(), "there is no log."),
         (with_goals(smooth, scores), "these are raw scores: log_softmax makes log probabilities of them."),
-        (with_goals(smooth, log / torch.tensor(2.0).log()), "that is the logarithm to base 2; the natural one is "
-         "meant."),
+        *[(with_goals(smooth, log / torch.tensor(base).log()), f"that is the logarithm to base {base:g}: take the "
+           "natural one.") for base in (2.0, 10.0)],
+        (with_goals(s * hard + (1 - s) / k), "smoothing and 1 − smoothing have changed places."),
+        (F.cross_entropy(scores.softmax(1), labels, label_smoothing=s), "the softmax is applied twice."),
         (F.mse_loss(scores.softmax(1), smooth), "that is a squared error; the cross-entropy is −goal · log p."),
-        (F.binary_cross_entropy_with_logits(scores, smooth), "that treats every class as a yes-or-no question of its "
-         "own; classes compete here, in a softmax."),
+        (F.binary_cross_entropy_with_logits(scores, smooth), "every class is a yes-or-no question: use a softmax."),
     ]  # fmt: skip
     if s > 0:
         mistakes += [
             (alone, "smoothing changes nothing: the labels are still hard."),
-            (with_goals((1 - s) * hard + s / (k - 1) * (1 - hard)), "smoothing is shared by the *other* classes only: "
-             "here all K get smoothing / K, the right one as well."),
-            (with_goals((1 - s) * hard + s / k * (1 - hard)), "the right class lost its own share of smoothing / K: "
-             "the goals of a picture no longer sum to 1."),
+            (with_goals((1 - s) * hard + s / (k - 1) * (1 - hard)), "only the *other* classes share smoothing: here "
+             "all K do, the right one as well."),
+            (with_goals((1 - s) * hard + s / k * (1 - hard)), "the right class lost its own share of smoothing."),
             (with_goals((1 - s) * hard), "what you took from the right class went nowhere: it is spread over all."),
             (with_goals((1 - s) * hard + s), "every class got all of smoothing: it is shared, smoothing / K each."),
             (with_goals(hard + s / k), "the right class kept all of its 1: the goals of a picture no longer sum to 1."),
-            (with_goals(s * hard + (1 - s) / k), "smoothing and 1 − smoothing have changed places."),
-            (with_goals((1 - s) * hard + s / n), "you divided smoothing by the number of pictures: it is shared by "
-             "the K classes."),
+            (with_goals((1 - s) * hard + s / (k - 1)), "smoothing is shared by all K classes, not by K − 1."),
+            (loss + (smooth * smooth.log()).sum(1).mean(), "that is the KL divergence, less than is meant."),
+            (with_goals((1 - s) * hard + s / n), "you divided smoothing by the number of pictures."),
             (-((1 - s) * (hard * scores.softmax(1)).sum(1) + s / k).log().mean(), "you smoothed the probabilities; the "
              "goals are smoothed: the log comes first."),
-            ((1 - s) * alone, "what you took from the right class went nowhere: it is spread over all."),
         ]  # fmt: skip
-        if s != 0.1:
-            tenth = F.cross_entropy(scores, labels, label_smoothing=0.1)
-            mistakes.append((tenth, "you smooth by 0.1, whatever smoothing says."))
+    if s != 0.1:
+        tenth = F.cross_entropy(scores, labels, label_smoothing=0.1)
+        mistakes.append((tenth, "you smooth by 0.1, whatever smoothing says."))
     return mistakes
 
 
@@ -216,19 +206,19 @@ def check_paired(attempt: Callable) -> None:
         result = core.guarded(attempt, ours.clone(), theirs.clone(), t, given=f"two tensors of {n} accuracies")
         expect(result is not None, "your code returned None: does its last line say return?")
         several = isinstance(result, tuple | list) or (isinstance(result, torch.Tensor) and result.dim() == 1)
-        expect(several, "three numbers are wanted, as in return mean, low, high.")
-        expect(len(result) == 3, f"three numbers are wanted: mean, low, high; these are {len(result)}.")
+        expect(several and len(result) == 3, "three numbers are wanted, as in return mean, low, high.")
+        expect(all(hasattr(value, "__float__") for value in result), "mean, low and high are numbers.")
         values = [torch.as_tensor(value, dtype=torch.float32) for value in result]
         expect(all(value.dim() == 0 for value in values), "mean, low and high are one number each.")
         values = torch.stack(values)
         right, mistakes = _paired_mistakes(ours, theirs, t)
         named_mistake(values, right, mistakes)
-        expect(same(values[:1], right[:1]), "the mean is another: subtract pair by pair, ours − theirs, then average.")
-        expect(
-            same(values, right),
-            "the mean is right, low and high are not: they lie t · sd / √n below and above it, with the standard "
-            "deviation of the n differences.",
-        )
+        expect(same(values[:1], right[:1]), "the mean is another: subtract pair by pair, average, do not round.")
+        below, above = values[0] - values[1], values[2] - values[0]
+        expect((below - above).abs() < 1e-3, "low and high should lie equally far from the mean.")
+        wide = [torch.as_tensor(value, dtype=torch.float32) for value in attempt(ours.clone(), theirs.clone(), 2 * t)]
+        expect((wide[2] - wide[0] - 2 * above).abs() < 1e-3, "twice the t should make the interval twice as wide.")
+        expect(same(values, right), "the mean is right; what t multiplies is not the spread of a mean of differences.")
 
 
 def _paired_mistakes(ours, theirs, t) -> tuple[torch.Tensor, list[tuple[torch.Tensor, str]]]:
@@ -239,37 +229,25 @@ def _paired_mistakes(ours, theirs, t) -> tuple[torch.Tensor, list[tuple[torch.Te
         return torch.stack([middle, middle - half, middle + half])
 
     right = interval(mean, t * sd / n**0.5)
-    spread = (ours.var() + theirs.var()).sqrt()
-    unpaired = "that is the spread of the runs, not of the differences: subtract pair by pair first."
+    spread, (a, b) = (ours.var() + theirs.var()).sqrt(), (ours.std(), theirs.std())
+    unpaired = (a, b, a + b, (a - b).abs(), torch.cat([ours, theirs]).std())
     return right, [
         (right[[0, 2, 1]], "low and high have changed places."),
         (right[[1, 0, 2]], "the order is mean, low, high."),
-        (interval(-mean, t * sd / n**0.5), "you subtracted the other way round: ours − theirs is positive if ours is "
-         "better."),
+        (interval(-mean, t * sd / n**0.5), "you subtracted the other way round: it is ours − theirs."),
         (interval(mean, t * sd), "you left out √n: a mean of n differences is steadier than one of them."),
         (interval(mean, t * sd / n), "you divided by n: the spread of a mean falls with √n only."),
         (interval(mean, sd / n**0.5), "t is missing: it makes the interval wide enough for 95 %."),
-        (interval(mean, 1.96 * sd / n**0.5), "you took 1.96, which is t for very many pairs: with few, the given t is "
-         "larger."),
-        (interval(mean, t * sd**2 / n**0.5), "that is the variance: the standard deviation is its root."),
-        (interval(mean, t * d.var() / n), "that is the variance over n: take the root of it."),
-        (interval(mean, t * d.std(correction=0) / n**0.5), "your standard deviation divides by n; the one of a sample "
-         "divides by n − 1, as std() does."),
-        (interval(mean, t * sd / (n - 1) ** 0.5), "√(n − 1) belongs into the standard deviation, where std() has it "
-         "already; here it is √n."),
-        (interval(mean, t * sd / n**0.5 / 2), "half of the interval is missing: low is t · sd / √n below the mean, and "
-         "high as much above."),
-        (interval(mean, t * spread / n**0.5), unpaired),
-        (interval(mean, t * spread), unpaired),
-        (interval(mean, t * (ours.std() + theirs.std()) / n**0.5), unpaired),
-        (interval(mean, t * ours.std() / n**0.5), unpaired),
-        (interval(mean, t * torch.cat([ours, theirs]).std() / n**0.5), unpaired),
-        (interval(mean, t * (ours.std() - theirs.std()).abs() / n**0.5), unpaired),
-        (interval(d.abs().mean(), t * d.abs().std() / n**0.5), "you took absolute values: a pair in which ours is "
-         "worse must count against it."),
+        (interval(mean, 1.96 * sd / n**0.5), "you took 1.96, which is t for very many pairs: take the given t."),
+        *[(interval(mean, t * sd**2 / root), "that is the variance: take its root.") for root in (n**0.5, n)],
+        (interval(mean, t * d.std(correction=0) / n**0.5), "your standard deviation divides by n, not by n − 1."),
+        (interval(mean, t * sd / (n - 1) ** 0.5), "√(n − 1) is in std() already; here it is √n."),
+        (interval(mean, t * sd / n**0.5 / 2), "half of the interval is missing."),
+        *[(interval(mean, t * apart), "that is the spread of the runs, not of the differences: subtract pair by pair "
+           "first.") for apart in (spread, spread / n**0.5, *(sd / n**0.5 for sd in unpaired))],
+        (interval(d.abs().mean(), t * d.abs().std() / n**0.5), "you took absolute values: signs must count."),
         (interval(d.median(), t * sd / n**0.5), "you took the median of the differences; the mean is meant."),
         (interval((ours.sort().values - theirs.sort().values).mean(), t * (ours.sort().values - theirs.sort().values)
          .std() / n**0.5), "you sorted the runs: then the pairs are no longer those of one seed."),
-        (torch.stack([mean, d.min(), d.max()]), "low and high are the smallest and the largest difference; wanted is "
-         "the interval of their mean."),
+        (torch.stack([mean, d.min(), d.max()]), "low and high are the smallest and the largest difference."),
     ]  # fmt: skip
