@@ -1,11 +1,12 @@
 PYTHON ?= python3
 VENV_PYTHON = .venv/bin/python
+COLAB_PYTHON ?= 3.13
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab test notebooks editions bench figures links format requirements clean
+.PHONY: help setup lab test browser test-colab notebooks new-lesson editions slides check-slides site bench figures links format requirements clean
 
 help:  ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-14s%s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s%s\n", $$1, $$2 }' Makefile
 
 setup:  ## make .venv ready (the other targets do it when needed; PYTHON=python3.12 names another Python)
 	@command -v $(PYTHON) >/dev/null || { echo "setup: there is no $(PYTHON) here: install Python 3.10 or newer."; exit 1; }
@@ -17,11 +18,31 @@ lab: setup  ## open the lessons in JupyterLab (LAB_OPTIONS="--port=9000" passes 
 test: setup  ## run the tests and every lesson, and compare each cell with its committed output
 	$(VENV_PYTHON) -m pytest --durations=15 tests $(wildcard notebooks)
 
+browser: setup  ## run the lessons in a browser, training in full; what it showed goes into build/browser/
+	BROWSER_TRAINING=full $(VENV_PYTHON) -m pytest --durations=15 tests/test_browser.py
+
+test-colab: setup  ## run every lesson with the older versions that Colab has (COLAB_PYTHON names its Python; 6 GB)
+	.venv/bin/uv venv --quiet --allow-existing --python $(COLAB_PYTHON) .venv-colab
+	.venv/bin/uv pip install --quiet --python .venv-colab -r .ci/colab.txt -e . pytest nbval
+	.venv-colab/bin/python -m pytest --nbval-lax --durations=15 $(wildcard notebooks)
+
 notebooks: setup  ## execute the lessons anew and write their outputs (ONLY="02_se 04_eca": just these)
 	@$(VENV_PYTHON) .ci/notebooks.py $(ONLY)
 
+new-lesson: setup  ## begin a lesson that already runs (NAME=11_simam TITLE="SimAM: …")
+	@$(VENV_PYTHON) .ci/new_lesson.py "$$NAME" "$$TITLE"
+
 editions: setup  ## write the lessons for students (no solutions) and instructors (answers open) into dist/
 	@$(VENV_PYTHON) .ci/editions.py
+
+slides: setup  ## write a deck of slides per lesson into dist/slides, with speaker notes (needs npm the first time)
+	@$(VENV_PYTHON) .ci/slides.py
+
+check-slides: setup  ## see in a browser that no slide of any deck runs over its edge
+	SLIDES=all $(VENV_PYTHON) -m pytest tests/test_slides.py
+
+site: setup  ## build the lessons, a gallery, the package's reference and the slides as a site (needs npm the first time)
+	@$(VENV_PYTHON) .ci/website.py
 
 # Without these two settings the C library hands memory back after every step, and page faults are what is measured.
 bench: setup  ## time the attention modules beside timm's, and the input path beside torchvision's
