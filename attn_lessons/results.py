@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import sys
+import site
+import sysconfig
 from pathlib import Path
 
-FOLDERS = [Path(__file__).parents[1] / "results", Path(sys.prefix) / "share" / "attn_lessons" / "results"]
+# Not under sys.prefix: Debian's Python, and so Colab's, puts data elsewhere, and so does `pip install --user`.
+DATA = [sysconfig.get_path("data"), site.getuserbase()]
+FOLDERS = [Path(__file__).parents[1] / "results", *(Path(data, "share", "attn_lessons", "results") for data in DATA)]
 
 
 def find(kind: str, pattern: str, name: str) -> Path:

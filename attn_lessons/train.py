@@ -87,8 +87,8 @@ def run(options: argparse.Namespace) -> None:
         print(f"{train.name}: {100 * last.test_accuracy:.2f} % of {len(test):,} test pictures right after "
               f"{recipe.epochs} epochs. Logs and weights: {options.folder}")  # fmt: skip
     if options.weights and PartialState().is_main_process:
-        about = {"network": architecture[0], "arguments": architecture[1], "classes": train.classes,
-                 "pictures": train.name, "seed": options.seed, "test_accuracy": round(last.test_accuracy, 4)}  # fmt: skip
+        about = {"network": architecture[0], "arguments": architecture[1], "classes": train.classes}
+        about |= {"pictures": train.name, "seed": options.seed, "test_accuracy": round(last.test_accuracy, 4)}
         options.weights.parent.mkdir(parents=True, exist_ok=True)
         save_weights(model, options.weights, about | header(options, recipe))
         epochs.round(4).to_csv(options.weights.with_suffix(".csv"), index=False)
