@@ -1,9 +1,10 @@
 PYTHON ?= python3
 VENV_PYTHON = .venv/bin/python
 COLAB_PYTHON ?= 3.13
+OLDEST_PYTHON ?= 3.10
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab test browser test-colab notebooks new-lesson editions slides check-slides site bench figures links format requirements clean
+.PHONY: help setup lab test browser test-colab test-oldest notebooks new-lesson editions slides check-slides site bench figures links format requirements clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s%s\n", $$1, $$2 }' Makefile
@@ -24,7 +25,12 @@ browser: setup  ## run the lessons in a browser, training in full; what it showe
 test-colab: setup  ## run every lesson with the older versions that Colab has (COLAB_PYTHON names its Python; 6 GB)
 	.venv/bin/uv venv --quiet --allow-existing --python $(COLAB_PYTHON) .venv-colab
 	.venv/bin/uv pip install --quiet --python .venv-colab -r .ci/colab.txt -e . pytest nbval
-	.venv-colab/bin/python -m pytest --nbval-lax --durations=15 $(wildcard notebooks)
+	.venv-colab/bin/python -m pytest --nbval-lax --durations=15 tests/test_launch.py $(wildcard notebooks)
+
+test-oldest: setup  ## run every lesson and test with the oldest versions that pyproject.toml allows (6 GB)
+	.venv/bin/uv venv --quiet --allow-existing --python $(OLDEST_PYTHON) .venv-oldest
+	.venv/bin/uv pip install --quiet --python .venv-oldest --resolution lowest-direct -e '.[dev]'
+	.venv-oldest/bin/python -m pytest --nbval-lax --durations=15 tests $(wildcard notebooks)
 
 notebooks: setup  ## execute the lessons anew and write their outputs (ONLY="02_se 04_eca": just these)
 	@$(VENV_PYTHON) .ci/notebooks.py $(ONLY)
@@ -65,5 +71,5 @@ requirements: setup  ## pin anew what pyproject.toml asks for (UPGRADE=1 takes t
 
 clean:  ## remove .venv and what the tools leave behind; the lessons and data/ stay
 	@$(PYTHON) .ci/setup.py --remove
-	rm -rf .venv.lock .pytest_cache .ruff_cache .hypothesis build dist *.egg-info notebooks/.ipynb_checkpoints
+	rm -rf .venv-colab .venv-oldest .venv.lock .pytest_cache .ruff_cache .hypothesis build dist *.egg-info notebooks/.ipynb_checkpoints
 	find attn_lessons tests .ci -name __pycache__ -type d -prune -exec rm -rf {} +
