@@ -177,3 +177,28 @@ def test_every_link_names_the_address_of_pyproject(capsys):
 def test_all_lessons_together_fit_the_budget():
     seconds = [nbformat.read(path, as_version=4).metadata["attn_lessons"]["seconds"] for path in LESSONS]
     assert sum(seconds) <= 12 * 60
+
+
+# ---------------------------------------------------------------------------------------------- the instructor guide
+def sections_of_the_guide():
+    guide = (ROOT / "docs" / "instructors.md").read_text(encoding="utf-8")
+    return {section[:2]: section for section in re.split(r"^### (?=\d\d · )", guide, flags=re.MULTILINE)[1:]}
+
+
+def test_the_guide_has_a_section_for_every_lesson():
+    assert sorted(sections_of_the_guide()) == [path.name[:2] for path in LESSONS]
+
+
+@lessons
+def test_every_place_the_guide_names_is_in_the_lesson(path):
+    # What begins a heading or a paragraph, without its marks.
+    lines = "\n".join(cell.source for cell in cells(path, kind="markdown")).splitlines()
+    lines = [re.sub(r'^#+ |[`*"]', "", line) for line in lines]
+
+    section = sections_of_the_guide()[path.name[:2]]
+    board_and_questions = r"```.*?```|^- \*.+?\*|\*\*.+?\*\*"
+    section = re.sub(board_and_questions, "", section, flags=re.DOTALL | re.MULTILINE)
+    for name in re.findall(r"\*([A-Z][^*]+)\*", section):  # places are in italics and begin with a capital letter
+        name = re.sub(r"\s+", " ", name.replace("`", "")).rstrip(" …")
+        assert any(line.startswith(name) for line in lines), f"the guide sends readers of {path.name} to {name!r}"
+    assert {int(n) for n in re.findall(r"Predict (\d)", section)} <= {*range(1, tags(path).count("predict") + 1)}
