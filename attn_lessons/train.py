@@ -116,27 +116,27 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     puzzles = kinds.add_parser("glyphworld", help="mechanisms × seeds on GlyphWorld's puzzles, into one CSV")
 
     puzzles.add_argument("--puzzles", nargs="+", choices=list(PUZZLES), default=list(PUZZLES))
-    puzzles.add_argument("--pictures", type=int, default=GLYPHWORLD_TRAIN, help="to train on (default: %(default)s)")
+    puzzles.add_argument("--pictures", type=count, default=GLYPHWORLD_TRAIN, help="to train on (default: %(default)s)")
     puzzles.set_defaults(network="glyph_net", recipe=None)
     for kind, data in ((one, [*PUZZLES, *DOWNLOADED, "glyphworld-100"]), (many, [*DOWNLOADED, "glyphworld-100"])):
         kind.add_argument("--data", choices=data, help="what to train on; or --train, --test and --name")
         kind.add_argument("--train", help="pictures of yours: a folder or zip with one folder of pictures per class")
         kind.add_argument("--test", help="the same, for testing")
         kind.add_argument("--name", default="pictures", help="what those are called in the results")
-        kind.add_argument("--size", type=int, default=32, help="height and width of those (default: %(default)s)")
-        kind.add_argument("--pictures", type=int, help="train on so many of them, chosen by the seed (default: all)")
+        kind.add_argument("--size", type=count, default=32, help="height and width of those (default: %(default)s)")
+        kind.add_argument("--pictures", type=count, help="train on so many of them, chosen by the seed (default: all)")
         kind.add_argument("--network", choices=list(NETWORKS), help="default: glyph_net for a puzzle, else small_cnn")
         kind.add_argument("--width", type=float, default=1, help="of a VGG: channels as a share of its own")
         kind.add_argument("--blocks", type=int, nargs="+", default=[1, 2, 3, 4, 5], help="of a VGG that get attention")
         kind.add_argument("--recipe", choices=list(RECIPES), help="default: what the network is usually trained with")
         kind.add_argument("--compile", action="store_true", help="torch.compile the network first")
     for kind in (one, many, puzzles):
-        kind.add_argument("--epochs", type=int)
-        kind.add_argument("--batch-size", type=int)
+        kind.add_argument("--epochs", type=count)
+        kind.add_argument("--batch-size", type=count)
         kind.add_argument("--learning-rate", type=float)
         kind.add_argument("--precision", choices=PRECISIONS, help="bf16 on a newer GPU, fp16 on an older one")
         kind.add_argument("--reduction", type=int, default=4, help="of the mechanisms that have one (default: 4)")
-        kind.add_argument("--threads", type=int, default=torch.get_num_threads())
+        kind.add_argument("--threads", type=count, default=torch.get_num_threads())
     arm = "with options where they differ from the default: deformable:offset_range=0,heads=8; far-sighted is a control"
     one.add_argument("--attention", default="none", help=f"a mechanism, {arm}")
     one.add_argument("--seed", type=int, default=0)
@@ -146,12 +146,18 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     for kind in (many, puzzles):
         kind.add_argument("--attention", nargs="+", default=["none", "se"], help=f"mechanisms, {arm}")
-        kind.add_argument("--seeds", type=int, default=5)
+        kind.add_argument("--seeds", type=count, default=5)
         kind.add_argument("--out", type=Path, required=True, help="the CSV to write or to continue")
     options = parser.parse_args(arguments)
     if options.kind != "glyphworld" and (options.data is None) == (options.train is None or options.test is None):
         parser.error("say what to train on: either --data, or both --train and --test.")
     return options
+
+
+def count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
 
 
 def recipe_of(options: argparse.Namespace) -> Recipe:
@@ -193,13 +199,13 @@ def photograph_cases(train: ImageSet, test: ImageSet, options: argparse.Namespac
 # ---------------------------------------------------------------------------------------------- networks
 def describe(network: str, arm: str, pictures: ImageSet, options: argparse.Namespace) -> Architecture:
     """The network of one arm: "far-sighted", the control without attention, or a mechanism."""
+    size = pictures.images.shape[-1]
     if network == "glyph_net":
         if arm == "far-sighted":
-            return "GlyphNet", {"far_sighted": True}
-        mechanism, chosen = read_arm(arm, reduction=options.reduction, norm=True, size=(16, 16))  # cells of a picture
+            return "GlyphNet", {"num_classes": len(pictures.classes), "far_sighted": True}
+        mechanism, chosen = read_arm(arm, reduction=options.reduction, norm=True, size=(size // 4,) * 2)  # its maps'
         return "GlyphNet", {"num_classes": len(pictures.classes), "attention": mechanism, **chosen}
     mechanism, chosen = read_arm(arm, reduction=options.reduction)
-    size = pictures.images.shape[-1]
     chosen = {"num_classes": len(pictures.classes), "image_size": size, "attention": mechanism, **chosen}
     if network == "small_cnn":
         return "SmallCNN", chosen
@@ -221,8 +227,8 @@ def read_arm(arm: str, **common: object) -> tuple[str, dict[str, object]]:
 
     Examples
     --------
-    >>> read_arm("deformable:offset_range=0,heads=8", reduction=4, norm=True)
-    ('deformable', {'norm': True, 'offset_range': 0, 'heads': 8})
+    >>> read_arm("deformable:offset_range=0,position=table", reduction=4, norm=True)
+    ('deformable', {'norm': True, 'offset_range': 0, 'position': 'table'})
     """
     mechanism, _, named = arm.partition(":")
     takes = inspect.signature(MECHANISMS[mechanism]).parameters if mechanism in MECHANISMS else ()
@@ -232,7 +238,9 @@ def read_arm(arm: str, **common: object) -> tuple[str, dict[str, object]]:
         try:
             options[option] = ast.literal_eval(value)
         except (SyntaxError, ValueError):
-            raise ValueError(f"--attention {arm}: {text!r} is not option=value, as in se:reduction=8.") from None
+            options[option] = value  # a word: position=table
+        if not value:
+            raise ValueError(f"--attention {arm}: {text!r} is not option=value, as in se:reduction=8.")
     return mechanism, options
 
 
@@ -286,10 +294,10 @@ def record(
     milliseconds = step_times(arms, recipe, example)  # a misspelt mechanism is found now, before anything is written
     out: Path = options.out
     out.parent.mkdir(parents=True, exist_ok=True)
-    about = header(options, recipe) | {"seeds": options.seeds}
-    out.with_suffix(".json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    about = header(options, recipe) | {"settings": settings(options), "seeds": options.seeds}
     done, columns = set(), None
     if out.exists():
+        expect_same_making(out, about)
         with open(out, newline="") as file:
             rows = csv.DictReader(file)
             done, columns = {(row["data"], row["arm"], int(row["seed"])) for row in rows}, rows.fieldnames
@@ -308,7 +316,28 @@ def record(
                 if file.tell() == 0:
                     writer.writeheader()
                 writer.writerow(row)
+                out.with_suffix(".json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
                 bar.update()
+
+
+def settings(options: argparse.Namespace) -> dict[str, object]:
+    """What all rows of a recording have in common; arms, seeds and puzzles may be added to it later."""
+    names = ("data", "name", "size", "pictures", "network", "width", "blocks", "reduction")
+    return {name: getattr(options, name) for name in names if getattr(options, name, None) is not None}
+
+
+def expect_same_making(out: Path, about: dict[str, object]) -> None:
+    """Rows of two recipes in one table would be compared as if they were made alike."""
+    path = out.with_suffix(".json")
+    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    for part in ("recipe", "settings"):
+        now = json.loads(json.dumps(about[part]))  # as it is read back: tuples are lists
+        if different := {name for name, value in before.get(part, now).items() if now.get(name, value) != value}:
+            name = min(different)
+            raise ValueError(
+                f"{out.name} was recorded with {name} {before[part][name]!r}, and this recording has {now[name]!r}: "
+                f"name another file with --out."
+            )
 
 
 def header(options: argparse.Namespace, recipe: Recipe) -> dict[str, object]:
@@ -327,4 +356,7 @@ def header(options: argparse.Namespace, recipe: Recipe) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (ValueError, OSError) as error:  # each says in one sentence what was given and what is allowed
+        sys.exit(f"attn_lessons.train: {error}")

@@ -253,6 +253,15 @@ def test_watching_leaves_nothing_behind(name):
     assert all(reference() is None for reference in references)
 
 
+def test_watching_a_part_leaves_the_whole_watched():
+    network, x = nn.Sequential(SqueezeExcitation(32), make("cbam")), torch.rand(3, 32, 4, 4)
+    with watch(network) as seen:
+        with watch(network[0]) as inner:
+            network[0](x)
+        network(x)
+    assert torch.equal(inner[""]["gate"], seen["0"]["gate"]) and set(seen) == {"0", "1.channel", "1.spatial"}
+
+
 def test_watching_a_network_names_every_mechanism_in_it():
     se, x = SqueezeExcitation(32), torch.rand(3, 32, 4, 4)
     network = nn.Sequential(nn.Identity(), se, make("cbam"))
@@ -347,7 +356,7 @@ BAD_OPTIONS = [
     ("deformable", {"groups": 8}, ("heads=4", "1, 2, 4")),
     *(("deformable", {"groups": g}, (WHOLE,)) for g in (0, -2, 2.0, True)),
     *(("deformable", {"stride": s}, (WHOLE,)) for s in (0, -1, 1.5, "2")),
-    *(("deformable", {"position": p}, ("'conv', 'table' or None",)) for p in ("rpb", "", 3, True, ["conv"])),
+    *(("deformable", {"position": p}, ("'conv', 'table', None",)) for p in ("rpb", "", 3, True, ["conv"])),
     *(("deformable", {"offset_range": r}, ("at least 0",)) for r in (-1, -0.5, float("nan"))),
     *(("deformable", {"dropout": p}, ("below 1",)) for p in (1.0, 1, True, 2, -0.1, float("nan"), float("inf"))),
 ]

@@ -82,7 +82,7 @@ def test_says_what_is_wrong(augment):
     with pytest.raises(ValueError, match=r"images must have shape \(n, C, H, W\); these have shape \(3, 8, 8\)"):
         augment(torch.zeros(3, 8, 8))
     if augment is not random_flip:
-        with pytest.raises(ValueError, match="=-1 must be at least"):
+        with pytest.raises(ValueError, match="=-1 is not a whole number of at least"):
             augment(torch.zeros(1, 3, 8, 8), -1)
 
 
@@ -279,5 +279,5 @@ def test_soft_labels_are_what_the_loss_takes(mix):
 def test_mixes_say_what_is_wrong(mix):
     with pytest.raises(ValueError, match=r"images must have shape \(n, C, H, W\)"):
         mix(torch.zeros(3, 8, 8), torch.zeros(3).long(), 2)
-    with pytest.raises(ValueError, match="num_classes=0 must be at least 1"):
+    with pytest.raises(ValueError, match="num_classes=0 is not a whole number of at least 1"):
         mix(noise(3), torch.zeros(3).long(), 0)

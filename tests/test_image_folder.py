@@ -71,6 +71,13 @@ def test_other_modes_become_rgb(tmp_path, mode, ending):
         assert torch.equal(images[:, 0], images[:, 1]) and torch.equal(images[:, 0], images[:, 2])
 
 
+def test_16_bit_greys_keep_their_order(tmp_path):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    greys = np.array([[0, 255, 256, 4000, 40_000, 65_535]], np.uint16)
+    Image.fromarray(greys).save(tmp_path / "a" / "b" / "1.png")
+    assert image_folder(tmp_path / "a").images[0, 0, 0].tolist() == [0, 0, 1, 15, 156, 255]
+
+
 def test_sizes(pets):
     save(pets / "owl" / "tall.png", size=(6, 9))
     with pytest.raises(
@@ -78,7 +85,7 @@ def test_sizes(pets):
     ):
         image_folder(pets)
     assert image_folder(pets, size=8).images.shape == (6, 3, 8, 8)
-    with pytest.raises(ValueError, match="size=0 must be at least 1"):
+    with pytest.raises(ValueError, match="size=0 is not a whole number of at least 1"):
         image_folder(pets, size=0)
 
 

@@ -199,7 +199,7 @@ def nowhere(monkeypatch):
 
 @pytest.mark.parametrize("profile", ["fast", "", None])
 def test_start_refuses_an_unknown_profile(profile):
-    with pytest.raises(ValueError, match=r"profile=.*'quick' or 'full'"):
+    with pytest.raises(ValueError, match=r"profile=.*'quick', 'full'"):
         start(profile)
 
 

@@ -157,6 +157,11 @@ def test_a_finished_run_is_read_back_and_not_trained_again(tmp_path):
         ({"recipe": Recipe(5, 8)}, "epochs 4, and this one has 5"),
         ({"recipe": Recipe(4, 8, "adamw", 0.01)}, "learning_rate 0.02, and this one has 0.01"),
         ({"seed": 2}, "seed 1, and this one has 2"),
+        (
+            {"model": nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 2))},
+            "network '6 layers .* '3 layers",
+        ),
+        ({"model": nn.Sequential(*network()[:2], nn.GELU(), *network()[3:])}, "network '6 layers .* '6 layers"),
     ],
 )
 def test_another_run_in_the_folder_is_not_continued(change, words, tmp_path):
@@ -166,6 +171,34 @@ def test_another_run_in_the_folder_is_not_continued(change, words, tmp_path):
         train(tmp_path, **change)
     assert "another folder" in str(raised.value) and "\n" not in str(raised.value)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_other_pictures_of_the_same_name_and_number_are_another_run(tmp_path):
+    fit(network(), pictures(), pictures(8), RECIPES["sgd, step"], folder=tmp_path, progress=False)
+    some = pictures()
+    some.images[3, 0, 0, 0] += 1
+    for train_set, test_set, words in (
+        (some, pictures(8), "training pictures"),
+        (pictures(), pictures(10), "test pict"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            fit(network(), train_set, test_set, RECIPES["sgd, step"], folder=tmp_path, progress=False)
+
+
+def test_tied_layers_are_saved_and_go_on(tmp_path):
+    def tied():
+        torch.manual_seed(0)
+        layer = nn.Linear(192, 192)
+        return nn.Sequential(nn.Flatten(), layer, nn.ReLU(), layer, nn.Linear(192, 2))
+
+    def run(folder, model):
+        fit(model, pictures(), pictures(8), RECIPES["sgd, step"], folder=folder, progress=False)
+        return model.state_dict()
+
+    whole = run(None, tied())
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, Stops(tied(), 9, KeyboardInterrupt()))
+    assert all(torch.equal(tensor, whole[name]) for name, tensor in run(tmp_path, tied()).items())
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:100], lambda data: b"", lambda data: b"x" * 50])

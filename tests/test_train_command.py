@@ -2,6 +2,7 @@
 
 import csv
 import json
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -218,6 +219,39 @@ def test_a_misspelt_mechanism_leaves_a_recording_as_it_was(tmp_path, command):
     with pytest.raises(ValueError, match="'sse'"):
         command(tmp_path / "glyphs.csv", *GLYPHS[:3], "--attention", "sse", "--seeds", 1)
     assert json.loads((tmp_path / "glyphs.json").read_text()) == header
+
+
+@pytest.mark.parametrize(("words", "says"), [(["--pictures", 12], "pictures 8"), (["--epochs", 2], "epochs 1")])
+def test_rows_of_two_recipes_do_not_get_into_one_recording(words, says, tmp_path, command):
+    out = tmp_path / "glyphs.csv"
+    command(out, *GLYPHS[:3], "--seeds", 1)
+    before = out.read_bytes(), out.with_suffix(".json").read_bytes()
+    with pytest.raises(ValueError, match=rf"glyphs\.csv was recorded with {says}"):
+        command(out, *GLYPHS[:3], "--seeds", 2, *words)
+    assert (out.read_bytes(), out.with_suffix(".json").read_bytes()) == before
+
+
+def test_a_word_is_an_option_too():
+    assert train.read_arm("deformable:position=table,norm=True") == (
+        "deformable",
+        {"position": "table", "norm": True},
+    )
+
+
+def test_from_a_shell_a_mistake_is_one_sentence(tmp_path):
+    words = [
+        sys.executable,
+        "-m",
+        "attn_lessons.train",
+        "glyphworld",
+        "--attention",
+        "sse",
+        "--out",
+        tmp_path / "x.csv",
+    ]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=Path(__file__).parents[1])
+    assert done.returncode == 1 and done.stderr.startswith("attn_lessons.train: attention='sse' is not known")
+    assert done.stderr.count("\n") == 1 and not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("words", [[], ["glyphworld"], ["glyphworld", "--puzzles", "riddle", "--out", "x.csv"]])

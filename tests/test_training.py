@@ -1,6 +1,8 @@
 """Training: it learns, repeats itself, writes down what it does, and never learns from the test set."""
 
 import math
+from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import torch
 from scipy import stats
 from torch import nn
 
-from attn_lessons.datasets import ImageSet
+from attn_lessons.datasets import ImageSet, random_crop
 from attn_lessons.measure import parameters
 from attn_lessons.training import Recipe, compare, evaluate, fit, paired_difference, predict, prepare, recorded, summary
 
@@ -212,12 +214,27 @@ def test_plateau_leaves_the_rate_while_the_training_loss_falls():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"optimizer": "lion"}, {"schedule": "linear"}, {"epochs": 0}, {"batch_size": 0}, {"epochs": -1}]
+    "wrong",
+    [
+        {"optimizer": "lion"},
+        {"schedule": "linear"},
+        {"epochs": 0},
+        {"batch_size": 0},
+        {"epochs": 1.5},
+        {"batch_size": "8"},
+    ],
 )
 def test_a_bad_recipe_is_refused_and_the_argument_named(wrong):
     ((argument, value),) = wrong.items()
-    with pytest.raises(ValueError, match=f"{argument}={value!r}"):
+    with pytest.raises((ValueError, TypeError), match=f"{argument}={value!r}"):
         Recipe(**wrong)
+
+
+def test_whatever_can_be_called_augments(tmp_path):
+    recipe = Recipe(1, 8, augment=partial(random_crop, 2))
+    assert recipe.in_words()["augment"] == "partial"
+    recipe = replace(recipe, augment=lambda images, dice: images)
+    fit(tiny(), red_or_blue(), red_or_blue(8), recipe, folder=tmp_path, progress=False)
 
 
 # ------------------------------------------------------------------------------------------ measuring
@@ -311,6 +328,19 @@ def test_paired_difference_leaves_out_a_seed_that_one_arm_lacks():
 def test_one_pair_tells_nothing():
     found = paired_difference(RUNS[:2], "se", "none")
     assert found["mean"] == pytest.approx(0.02) and (found["low"], found["high"]) == (-math.inf, math.inf)
+
+
+def test_what_cannot_be_compared_is_refused():
+    with pytest.raises(ValueError, match="arm='sse' is not known: choose one of 'none', 'se'"):
+        paired_difference(RUNS, "sse", "none")
+    apart = RUNS[((RUNS.arm == "se") & (RUNS.seed < 2)) | ((RUNS.arm == "none") & (RUNS.seed > 1))]
+    with pytest.raises(ValueError, match="no seed in common"):
+        paired_difference(apart, "se", "none")
+    puzzles, _ = recorded("glyphworld_gates")
+    for compares in (summary, lambda runs: paired_difference(runs, "se", "none")):
+        with pytest.raises(ValueError, match=r"several sets of pictures .'key', 'frames', 'board', 'lookup'"):
+            compares(puzzles)
+    assert (summary(puzzles[puzzles.data == "key"]).seeds == 5).all()
 
 
 # ------------------------------------------------------------------------------------------ recordings

@@ -5,12 +5,13 @@ Introduced in lesson 02.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import nn
+
+from ..arguments import whole_number
 
 
 class Attention(nn.Module):
@@ -48,6 +49,13 @@ class Attention(nn.Module):
         if not x.is_floating_point():
             raise TypeError(f"{name} takes a floating-point x; this one is {x.dtype}: try x.float() / 255.")
 
+    def check_size(self, x: torch.Tensor, size: tuple[int, int], why: str) -> None:
+        """Refuse feature maps of another height or width than this module was built for."""
+        if tuple(x.shape[2:]) != size:
+            raise ValueError(
+                f"This {type(self).__name__} was built with size={size}, and {why}; this x has shape {tuple(x.shape)}."
+            )
+
     def note(self, **weights: torch.Tensor) -> None:
         """Hand the weights of this forward pass to whoever is watching."""
         if self._record is not None:
@@ -80,13 +88,14 @@ def watch(model: nn.Module) -> Iterator[dict[str, dict[str, torch.Tensor]]]:
     torch.Size([4, 32])
     """
     watched = {name: module for name, module in model.named_modules() if isinstance(module, Attention)}
+    before = {name: module._record for name, module in watched.items()}  # of a `watch` around this one
     for module in watched.values():
         module._record = {}
     try:
         yield {name: module._record for name, module in watched.items()}
     finally:
-        for module in watched.values():
-            module._record = None
+        for name, module in watched.items():
+            module._record = before[name]
 
 
 def full_precision(x: torch.Tensor) -> AbstractContextManager:
@@ -95,43 +104,6 @@ def full_precision(x: torch.Tensor) -> AbstractContextManager:
     return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
 
 
-def whole_number(argument: str, value: object, least: int, most: int | None = None, why: str = "") -> int:
-    """`value` as an int, or one sentence that says which argument it was and what is allowed."""
-    allowed = f"a whole number of at least {least}" if most is None else f"a whole number from {least} to {most}"
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{argument}={value!r} is not {allowed}{why}.")
-    if value < least or (most is not None and value > most):
-        raise ValueError(f"{argument}={value} is not {allowed}{why}.")
-    return value
-
-
-def real_number(argument: str, value: object, least: float, below: float = math.inf) -> float:
-    """`value` as a float from `least` to below `below`, or one sentence."""
-    allowed = f"a number of at least {least:g}" + (f" and below {below:g}" if below < math.inf else "")
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{argument}={value!r} is not {allowed}.")
-    if not least <= value < below:
-        raise ValueError(f"{argument}={value!r} is not {allowed}.")
-    return float(value)
-
-
-def odd_number(argument: str, value: object) -> int:
-    """`value` as an odd int of at least 1, or one sentence; an even window has no middle."""
-    if whole_number(argument, value, least=1) % 2 == 0:
-        raise ValueError(f"{argument}={value} is even: a window with a middle has an odd size; try {value + 1}.")
-    return value
-
-
-def divisor(argument: str, value: object, total_name: str, total: int) -> int:
-    """`value` as an int that divides `total`, or one sentence that lists those that do."""
-    if total % whole_number(argument, value, least=1):
-        allowed = ", ".join(str(n) for n in range(1, total + 1) if total % n == 0)
-        raise ValueError(f"{argument}={value} does not divide {total_name}={total}: choose one of {allowed}.")
-    return value
-
-
-def height_and_width(argument: str, value: object) -> tuple[int, int]:
-    """`value` as two ints of at least 1, or one sentence."""
-    if not isinstance(value, (tuple, list)) or len(value) != 2:
-        raise TypeError(f"{argument}={value!r} is not two whole numbers, height and width: try {argument}=(16, 16).")
-    return tuple(whole_number(f"{argument}[{i}]", n, least=1) for i, n in enumerate(value))
+def at_least_fp32(dtype: torch.dtype) -> torch.dtype:
+    """fp32 for half precision, otherwise `dtype`."""
+    return torch.promote_types(dtype, torch.float32)

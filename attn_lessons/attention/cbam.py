@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from .base import Attention, odd_number, whole_number
+from ..arguments import odd_number, whole_number
+from .base import Attention
 from .se import start_in_pairs_
 
 

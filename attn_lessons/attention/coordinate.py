@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .base import Attention, whole_number
+from ..arguments import whole_number
+from .base import Attention
 
 
 class CoordinateAttention(Attention):

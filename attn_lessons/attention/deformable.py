@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .base import divisor, height_and_width, real_number, whole_number
+from ..arguments import divisor, height_and_width, one_of, real_number, whole_number
+from .base import at_least_fp32
 from .self_attention import SelfAttention, query_at
 
 
@@ -81,8 +82,7 @@ class DeformableAttention(SelfAttention):
         super().__init__(channels, heads, norm=norm)
         self.groups = divisor("groups", groups, "heads", heads)
         self.stride = whole_number("stride", stride, 1)
-        if position not in ("conv", "table", None):
-            raise ValueError(f"position={position!r} is not known: choose 'conv', 'table' or None.")
+        one_of("position", position, ("conv", "table", None))
         if position == "table" and size is None:
             raise ValueError("position='table' needs size=(height, width) of the feature maps; size is None.")
         self.offset_range = real_number("offset_range", offset_range, least=0)
@@ -112,11 +112,8 @@ class DeformableAttention(SelfAttention):
 
     def check(self, x: torch.Tensor) -> None:
         super().check(x)
-        if self.table is not None and tuple(x.shape[2:]) != self.size:
-            raise ValueError(
-                f"This DeformableAttention was built with size={self.size}, and its table has a bias for each "
-                f"displacement in that size; this x has shape {tuple(x.shape)}."
-            )
+        if self.table is not None:
+            self.check_size(x, self.size, "its table has a bias for each displacement in that size")
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, C, H, W)
         self.check(x)
@@ -141,7 +138,8 @@ class DeformableAttention(SelfAttention):
         """Where each group samples: (B, C, H, W) queries → (B, groups, h, w, 2), x before y, in places."""
         height, width = query_map.shape[2:]
         rows, columns = -(-height // self.stride), -(-width // self.stride)
-        step = query_map.new_tensor([width / columns, height / rows], dtype=at_least_float32(query_map))
+        # In half precision, two neighbouring places of a large picture would have the same coordinate.
+        step = query_map.new_tensor([width / columns, height / rows], dtype=at_least_fp32(query_map.dtype))
         reference = centres(rows, columns, step) * step + (step - 1) / 2  # (h, w, 2): evenly spread
         if self.offset is None:
             return reference.expand(query_map.shape[0], self.groups, -1, -1, -1)
@@ -200,11 +198,6 @@ def centres(height: int, width: int, like: torch.Tensor) -> torch.Tensor:
     """(height, width, 2): x and y of every place, on the device and with the dtype of `like`."""
     y, x = (torch.arange(n, device=like.device, dtype=like.dtype) for n in (height, width))
     return torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
-
-
-def at_least_float32(x: torch.Tensor) -> torch.dtype:
-    """In half precision, two neighbouring places of a large picture have the same coordinate."""
-    return torch.promote_types(x.dtype, torch.float32)
 
 
 def DAttention(

@@ -12,7 +12,8 @@ import math
 import torch
 from torch import nn
 
-from .base import Attention, odd_number, whole_number
+from ..arguments import odd_number, whole_number
+from .base import Attention
 
 
 class EfficientChannelAttention(Attention):

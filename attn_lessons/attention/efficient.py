@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import torch
 
-from .base import full_precision
+from .base import at_least_fp32, full_precision
 from .self_attention import SelfAttention
 
 
@@ -46,4 +46,4 @@ class EfficientSelfAttention(SelfAttention):
 
 def softmax(x: torch.Tensor, dim: int) -> torch.Tensor:
     """In fp32 or better: over 50,000 places a weight is smaller than half precision can tell from 0."""
-    return x.softmax(dim, dtype=torch.promote_types(x.dtype, torch.float32))
+    return x.softmax(dim, dtype=at_least_fp32(x.dtype))

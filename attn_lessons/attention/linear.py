@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import torch
 
-from .base import full_precision, whole_number
+from ..arguments import whole_number
+from .base import at_least_fp32, full_precision
 from .self_attention import SelfAttention
 
 
@@ -56,7 +57,7 @@ def feature_map(x: torch.Tensor) -> torch.Tensor:
     >>> feature_map(torch.tensor([-8.0, 0.0, 2.0]))
     tensor([3.3546e-04, 1.0000e+00, 3.0000e+00])
     """
-    x = x.to(torch.promote_types(x.dtype, torch.float32))
+    x = x.to(at_least_fp32(x.dtype))
     positive = x.relu()
     return positive + (x - positive).clamp(min=-20).exp()
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .base import height_and_width, whole_number
+from ..arguments import height_and_width, whole_number
 from .self_attention import SelfAttention
 
 
@@ -58,11 +58,7 @@ class LinformerSelfAttention(SelfAttention):
 
     def check(self, x: torch.Tensor) -> None:
         super().check(x)
-        if tuple(x.shape[2:]) != self.size:
-            raise ValueError(
-                f"This LinformerSelfAttention was built with size={self.size}, and its landmarks have a weight for "
-                f"each of those places; this x has shape {tuple(x.shape)}."
-            )
+        self.check_size(x, self.size, "its landmarks have a weight for each of those places")
 
     def weights(self, q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
         return super().weights(q, self.mix_keys @ k) @ self.mix_values

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import torch
 
-from .base import full_precision, whole_number
+from ..arguments import whole_number
+from .base import at_least_fp32, full_precision
 from .linear import linear_attention, normalised
 from .self_attention import SelfAttention
 
@@ -56,7 +57,7 @@ class PerformerSelfAttention(SelfAttention):
 
 def log_features(x: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
     """w·x − ‖x‖²/2 for every direction w, in fp32 or better: (…, d), (m, d) → (…, m)."""
-    x = x.to(torch.promote_types(x.dtype, torch.float32))
+    x = x.to(at_least_fp32(x.dtype))
     with full_precision(x):
         return x @ directions.to(x.dtype).mT - x.square().sum(-1, keepdim=True) / 2
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from .base import Attention, whole_number
+from ..arguments import whole_number
+from .base import Attention
 
 
 class SqueezeExcitation(Attention):

@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .base import Attention, divisor, whole_number
+from ..arguments import divisor, whole_number
+from .base import Attention
 
 
 class SelfAttention(Attention):
@@ -38,8 +39,8 @@ class SelfAttention(Attention):
     -----
     Parameters: 4·C² + 4·C. Multiply-accumulates: 4·N·C² + 2·N²·C with N = H·W: twice the side, sixteen times the work.
 
-    The linear and sampling attentions of this package are this class with another `attend`. `weights` is the
-    definition, row by row; `attend` computes ``weights(q, k) @ v``, as fast as it can.
+    The linear attentions of this package are this class with another `attend`, deformable attention with another
+    `forward`. `weights` is the definition, row by row; `attend` computes ``weights(q, k) @ v``, as fast as it can.
 
     Examples
     --------

@@ -174,6 +174,8 @@ def shapes_inside(module: nn.Module, *kinds: type[nn.Module]) -> Iterator[tuple[
 
 def learned(module: nn.Module, example: str = "layers must be attributes (self.reduce = nn.Linear(…))") -> list[tuple]:
     """The shapes of all that the module learns; there must be something."""
+    lazy = any(isinstance(p, nn.UninitializedParameter) for p in module.parameters())
+    expect(not lazy, "a lazy layer has no shape before its first call: write down how many numbers go in.")
     shapes = [tuple(p.shape) for p in module.parameters() if p.requires_grad]
     expect(shapes, f"your module has no parameters to learn: {example}, made in __init__; a plain list hides them.")
     return shapes

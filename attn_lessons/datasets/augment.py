@@ -1,6 +1,6 @@
 """Augmentation of whole batches, on the device where they are: each function is a few tensor lines.
 
-Lesson 02 uses them on small pictures; lesson 09 takes them apart. Every function takes uint8 or floating-point pictures
+Lesson 09 takes them apart. Every function takes uint8 or floating-point pictures
 (n, C, H, W), makes one draw for each picture (`mixup` and `cutmix`: one for the batch), and repeats itself when given a
 generator with the same seed. The generator must live on the same device as the pictures. What they draw has the
 distribution of torchvision.transforms.v2.
@@ -13,6 +13,8 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
+
+from ..arguments import whole_number
 
 MEAN, STD = 0.5, 0.25  # of levels from 0 to 1; rough is enough, since batch normalisation follows
 
@@ -38,7 +40,8 @@ def random_crop(images: torch.Tensor, padding: int = 4, generator: torch.Generat
     >>> random_crop(torch.ones(5, 3, 32, 32), padding=4).shape
     torch.Size([5, 3, 32, 32])
     """
-    n, _, height, width = check(images, "padding", padding, 0)
+    n, _, height, width = check(images)
+    whole_number("padding", padding, 0)
     padded = F.pad(images, [padding] * 4)  # (n, C, H + 2p, W + 2p)
     windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # (n, C, 2p + 1, 2p + 1, H, W), a view
     top, left = torch.randint(2 * padding + 1, (2, n), generator=generator, device=images.device)
@@ -70,7 +73,8 @@ def cutout(images: torch.Tensor, size: int = 8, generator: torch.Generator | Non
     >>> bool((holes.sum((1, 2)) <= 64).all())
     True
     """
-    n, _, height, width = check(images, "size", size, 1)
+    n, _, height, width = check(images)
+    whole_number("size", size, 1)
     row, column = torch.arange(height, device=images.device), torch.arange(width, device=images.device)
     top = torch.randint(height, (n, 1), generator=generator, device=images.device) - size // 2
     left = torch.randint(width, (n, 1), generator=generator, device=images.device) - size // 2
@@ -199,7 +203,9 @@ def random_resized_crop(
     >>> random_resized_crop(torch.ones(5, 3, 32, 32), size=24).shape
     torch.Size([5, 3, 24, 24])
     """
-    _, _, height, width = check(images, "size", 1 if size is None else size, 1)
+    _, _, height, width = check(images)
+    if size is not None:
+        whole_number("size", size, 1)
     if not (0 < scale[0] <= scale[1] and 0 < ratio[0] <= ratio[1]):
         raise ValueError(f"scale={scale} and ratio={ratio} must each be two positive numbers, the smaller one first.")
     top, left, tall, wide = boxes(images, scale, ratio, generator)
@@ -268,7 +274,8 @@ def mixup(
     tensor([[0.4963, 0.0000, 0.5037],
             [0.5037, 0.0000, 0.4963]])
     """
-    check(images, "num_classes", num_classes, 1)
+    check(images)
+    whole_number("num_classes", num_classes, 1)
     share = torch.rand((), generator=generator, device=images.device)
     exact = images.to(torch.promote_types(images.dtype, torch.float32))
     out = torch.lerp(exact.roll(1, 0), exact, share.to(exact))
@@ -290,7 +297,8 @@ def cutmix(
     >>> images.shape, labels.sum(1)
     (torch.Size([4, 3, 8, 8]), tensor([1., 1., 1., 1.]))
     """
-    _, _, height, width = check(images, "num_classes", num_classes, 1)
+    _, _, height, width = check(images)
+    whole_number("num_classes", num_classes, 1)
     dice = torch.rand(3, generator=generator, device=images.device)
     half = 0.5 * dice[0].sqrt()  # of the side
     inside = []
@@ -337,10 +345,8 @@ def normalise(
     return images.float().mul_(scale).sub_(shift)  # in place: ten times as fast as images * scale - shift on one core
 
 
-def check(images: torch.Tensor, argument: str = "", value: int = 0, least: int = 0) -> torch.Size:
-    """The shape (n, C, H, W) of `images`; one clear sentence if they have another, or if `argument` is too small."""
+def check(images: torch.Tensor) -> torch.Size:
+    """The shape (n, C, H, W) of `images`, or one sentence."""
     if images.dim() != 4:
         raise ValueError(f"images must have shape (n, C, H, W); these have shape {tuple(images.shape)}.")
-    if value < least:
-        raise ValueError(f"{argument}={value} must be at least {least}.")
     return images.shape

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from typing import IO
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
-from tqdm import tqdm
+from ..progress import progress_bar
 
 try:
     import fcntl
@@ -144,9 +143,7 @@ def receive(url: str, part: Path, size: int, hurry: bool) -> None:
     with (
         urlopen(request, timeout=PATIENCE) as answer,
         open(part, "ab") as file,
-        tqdm(
-            desc=title, initial=have, total=size, unit="B", unit_scale=True, leave=False, file=sys.stdout, ncols=88
-        ) as bar,
+        progress_bar(size, title, initial=have, unit="B", unit_scale=True) as bar,
     ):
         resumed = answer.status == 206
         skip, to_come = (0, size - have) if resumed else (have, size)  # who cannot resume sends it all again

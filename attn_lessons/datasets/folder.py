@@ -1,6 +1,6 @@
 """Pictures from a folder or a zip, one sub-folder a class, as one tensor.
 
-Plain plumbing: lessons 02 and 09 read downloaded pictures with it.
+Plain plumbing: the photographs of the recorded runs are read with it, and Tiny-ImageNet.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from tqdm.auto import tqdm
 
+from ..arguments import whole_number
+from ..progress import progress_bar
 from .image_set import ImageSet
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
@@ -57,8 +58,8 @@ def image_folder(path: str | os.PathLike, size: int | None = None) -> ImageSet:
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"path={str(path)!r} is neither a folder nor a zip.")
-    if size is not None and size < 1:
-        raise ValueError(f"size={size} must be at least 1 pixel.")
+    if size is not None:
+        whole_number("size", size, 1)
     with opened(path) as (names, read):
         names = sorted((name for name in names if is_picture(name)), key=lambda name: name.split("/"))
         of_class = class_names(path, names)
@@ -75,21 +76,30 @@ def image_folder(path: str | os.PathLike, size: int | None = None) -> ImageSet:
 def decoded(path: Path, names: list[str], read: Callable[[str], bytes], size: int | None = None) -> torch.Tensor:
     """The pictures called `names`, in this order: uint8 (n, 3, H, W). `path` is only named in errors."""
     images = None
-    for i, name in enumerate(tqdm(names, desc=path.stem, unit="pictures", leave=False)):
-        try:
-            picture = Image.open(io.BytesIO(read(name))).convert("RGB")
-        except (OSError, ValueError, SyntaxError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{name} in {path} is not a picture that can be read ({error}).") from error
-        if size is not None:
-            picture = picture.resize((size, size), Image.Resampling.BILINEAR)
-        pixels = np.array(picture).transpose(2, 0, 1)  # (3, H, W)
-        if images is None:
-            images = np.empty((len(names), *pixels.shape), np.uint8)
-        if pixels.shape != images.shape[1:]:
-            (h0, w0), (h, w) = images.shape[2:], pixels.shape[1:]
-            raise ValueError(f"{names[0]} has {h0}×{w0} pixels and {name} has {h}×{w}: give size=… to resize all.")
-        images[i] = pixels
+    with progress_bar(len(names), path.stem, unit="pictures") as bar:
+        for i, name in enumerate(names):
+            try:
+                picture = opened_picture(read(name))
+            except (OSError, ValueError, SyntaxError, RuntimeError, zipfile.BadZipFile) as error:
+                raise ValueError(f"{name} in {path} is not a picture that can be read ({error}).") from error
+            if size is not None:
+                picture = picture.resize((size, size), Image.Resampling.BILINEAR)
+            pixels = np.array(picture).transpose(2, 0, 1)  # (3, H, W)
+            if images is None:
+                images = np.empty((len(names), *pixels.shape), np.uint8)
+            if pixels.shape != images.shape[1:]:
+                (h0, w0), (h, w) = images.shape[2:], pixels.shape[1:]
+                raise ValueError(f"{names[0]} has {h0}×{w0} pixels and {name} has {h}×{w}: give size=… to resize all.")
+            images[i] = pixels
+            bar.update()
     return torch.from_numpy(images)
+
+
+def opened_picture(data: bytes) -> Image.Image:
+    picture = Image.open(io.BytesIO(data))
+    if picture.mode.startswith("I;16"):  # `convert` would cut its 65,536 greys off at 255
+        picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+    return picture.convert("RGB")
 
 
 @contextmanager

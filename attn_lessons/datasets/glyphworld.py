@@ -20,6 +20,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from ..arguments import one_of, whole_number
 from .image_set import ImageSet
 
 SIZE = 64  # pixels along each side
@@ -380,13 +381,9 @@ def glyphworld(puzzle: str | Puzzle, n: int, seed: int = 0, swap_cue: bool = Fal
     >>> glyphworld(above, 10).masks["cue"].shape
     torch.Size([10, 64, 64])
     """
-    if not callable(puzzle) and puzzle not in PUZZLES:
-        raise ValueError(f"puzzle={puzzle!r} is not known: choose one of {', '.join(PUZZLES)}.")
-    for argument, value, least in (("n", n, 1), ("seed", seed, 0)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer):
-            raise TypeError(f"{argument}={value!r} must be an integer, at least {least}.")
-        if value < least:
-            raise ValueError(f"{argument}={value} must be at least {least}.")
+    if not callable(puzzle):
+        one_of("puzzle", puzzle, PUZZLES)
+    n, seed = whole_number("n", n, 1), whole_number("seed", seed, 0)
     draws_on = puzzle if callable(puzzle) else PUZZLES[puzzle]
     name = getattr(puzzle, "__name__", type(puzzle).__name__) if callable(puzzle) else puzzle
 
@@ -395,7 +392,7 @@ def glyphworld(puzzle: str | Puzzle, n: int, seed: int = 0, swap_cue: bool = Fal
     masks = {role: np.empty((n, SIZE * SIZE), bool) for role in ("target", "cue", "decoys")}
     for first in range(0, n, CHUNK):
         some = slice(first, min(first + CHUNK, n))
-        scene = Scene(Draw([int(seed), *name.encode()], first, some.stop - first), swap_cue)
+        scene = Scene(Draw([seed, *name.encode()], first, some.stop - first), swap_cue)
         shapes, named = draws_on(scene)
         images[some], labels[some] = scene.pixels, pick(shapes, named)
         masks["target"][some] = scene.owner == named[:, None] + 1

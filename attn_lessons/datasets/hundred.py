@@ -92,13 +92,14 @@ def hundred_classes(train: int = 50_000, test: int = 10_000, download: bool = Fa
     --------
     >>> train, test = hundred_classes(5_000, 1_000)  # doctest: +SKIP
     """
-    counts = f"{train:,} pictures to train on, {test:,} to test with"
     try:
-        pictures = cifar100(download)
-    except OSError as error:  # named without the folder, so that a saved lesson shows no folder of anybody's
+        every = cifar100(download)
+        pictures = every[0][:train], every[1][:test]
+        says = "CIFAR-100: {}."
+    except OSError as error:  # where nothing was asked for, without a folder: a saved lesson shows nobody's folders
         why = "cifar100() fetches it, 169 MB." if isinstance(error, FileNotFoundError) else error
         print(f"No CIFAR-100 here: {why}")
-        print(f"GlyphWorld 100 instead, generated: {counts}. What it shows says nothing about CIFAR-100.")
-        return glyphworld_100(train, seed=0), glyphworld_100(test, seed=1)
-    print(f"CIFAR-100: {counts}.")
-    return pictures[0][:train], pictures[1][:test]
+        pictures = glyphworld_100(train, seed=0), glyphworld_100(test, seed=1)
+        says = "GlyphWorld 100 instead, generated: {}. What it shows says nothing about CIFAR-100."
+    print(says.format(f"{len(pictures[0]):,} pictures to train on, {len(pictures[1]):,} to test with"))
+    return pictures

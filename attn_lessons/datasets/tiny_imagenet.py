@@ -1,6 +1,6 @@
 """Tiny-ImageNet: 200 classes of ImageNet at 64×64, read straight from its zip.
 
-Plain plumbing: lesson 09 offers it as the next larger set.
+Plain plumbing: ``python -m attn_lessons.train`` takes it as ``--data tiny-imagenet``.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputSoftmaxTarget
 from torch import nn
 
 from .. import style
+from ..arguments import one_of
 from .features import asked, network_input, passed_through, target_layer
 from .localise import at_size, order
 
@@ -101,8 +102,7 @@ def cam(
     >>> cam(SmallCNN(attention="cbam"), torch.zeros(5, 3, 32, 32, dtype=torch.uint8)).shape
     torch.Size([5, 32, 32])
     """
-    if method not in METHODS:
-        raise ValueError(f"method={method!r} is not known: choose one of {', '.join(map(repr, METHODS))}.")
+    one_of("method", method, METHODS)
     layer = target_layer(model) if layer is None else layer
     x = network_input(model, images)
     scores = torch.cat([passed_through(model, part, layer)[1].detach() for part in x.split(batch_size)])

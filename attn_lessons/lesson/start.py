@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from .. import __version__, style
+from ..arguments import one_of
 
 PROFILES = ("quick", "full")
 
@@ -42,8 +43,7 @@ def start(profile: str = "quick") -> Lesson:
     profile : {"quick", "full"}, default "quick"
         "quick" is what a laptop does in about a minute, and what is tested; "full" takes more pictures, epochs, seeds.
     """
-    if profile not in PROFILES:
-        raise ValueError(f"profile={profile!r} is not known: choose 'quick' or 'full'.")
+    one_of("profile", profile, PROFILES)
     style.use()
     torch.manual_seed(0)
     # The networks are small: one thread per physical core is plenty, and threads that find their core busy with

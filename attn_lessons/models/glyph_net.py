@@ -10,8 +10,8 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from ..arguments import whole_number
 from ..attention import build_attention
-from ..attention.base import whole_number
 
 
 class GlyphNet(nn.Module):

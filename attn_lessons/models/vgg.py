@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Mapping
 import torch
 from torch import nn
 
+from ..arguments import one_of, whole_number
 from ..attention import MECHANISMS, build_attention
-from ..attention.base import whole_number
 
 WIDTHS = (64, 128, 256, 512, 512)  # channels of the five blocks
 DEPTHS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}  # convolutions in each
@@ -86,7 +86,7 @@ class VGG(nn.Module):
         **options,
     ):
         super().__init__()
-        one_of("depth", depth, tuple(DEPTHS))
+        one_of("depth", depth, DEPTHS)
         one_of("head", head, ("imagenet", "cifar"))
         one_of("place", place, PLACES)
         one_of("start", start, STARTS)
@@ -101,9 +101,10 @@ class VGG(nn.Module):
         self.attention = nn.ModuleDict()
         self.slots: dict[int, str] = {}  # index in `features` → the name of the mechanism right behind it
         for block in blocks:
+            size = {}
             if image_size is not None and takes_size(attention):
-                options["size"] = (image_size >> block - (place != "after_pool"),) * 2
-            mechanism = build_attention(attention, widths[block - 1], **options)
+                size["size"] = (image_size >> block - (place != "after_pool"),) * 2
+            mechanism = build_attention(attention, widths[block - 1], **(size | options))
             if not isinstance(mechanism, nn.Identity):
                 name = f"block{block}"
                 self.attention[name] = started(mechanism, start)
@@ -185,11 +186,6 @@ def started(mechanism: nn.Module, start: str) -> nn.Module:
 def takes_size(attention: str | Callable[..., nn.Module]) -> bool:
     mechanism = MECHANISMS.get(attention, attention) if isinstance(attention, str) else attention
     return callable(mechanism) and "size" in inspect.signature(mechanism).parameters
-
-
-def one_of(argument: str, value: object, allowed: tuple) -> None:
-    if value not in allowed:
-        raise ValueError(f"{argument}={value!r} is not known: choose one of {', '.join(map(repr, allowed))}.")
 
 
 def load_matching(model: nn.Module, weights: Mapping[str, torch.Tensor]) -> dict[str, list[str]]:

@@ -1,8 +1,8 @@
 """One readable loop, histories as CSV, and comparisons over several seeds."""
 
+from ..progress import progress_bar
 from .checkpoint import save_weights
 from .comparison import Comparison, compare, paired_difference, recorded, summary, train_once
-from .log import progress_bar
 from .loop import History, evaluate, fit, predict, prepare
 from .recipe import RECIPES, Recipe
 

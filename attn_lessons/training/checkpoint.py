@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from ..datasets import ImageSet
+
 
 class Checkpoint:
     """The state of a training run after an epoch, as ``folder/last.safetensors``, and its best weights beside it.
@@ -27,7 +30,7 @@ class Checkpoint:
     folder : path or None
         Without one, nothing is saved, and every run starts at its beginning.
     run : dict
-        What must be the same for a run to be continued: recipe, seed, pictures. Anything that JSON can hold.
+        What must be the same for a run to be continued: recipe, seed, network, pictures. Anything that JSON can hold.
     model, optimizer, schedule
         Loaded and saved in place.
     dice : dict of str to torch.Generator
@@ -139,6 +142,18 @@ class Checkpoint:
         return next(self.model.parameters()).device
 
 
+def fingerprint(network: nn.Module, *sets: ImageSet) -> dict[str, str]:
+    """What tells this network and these pictures from others, in a few words each."""
+    layers = [f"{name}: {layer._get_name()}({layer.extra_repr()})" for name, layer in network.named_modules() if name]
+    words = {"network": f"{len(layers)} layers {zlib.crc32(repr(layers).encode()):08x}"}
+    for what, pictures in zip(("training pictures", "test pictures"), sets, strict=True):
+        crc = 0
+        for tensor in (pictures.images, pictures.labels):
+            crc = zlib.crc32(tensor.cpu().contiguous().numpy(), crc)
+        words[what] = f"{len(pictures)} of {pictures.name} {crc:08x}"
+    return words
+
+
 def part(tensors: dict[str, torch.Tensor], kind: str) -> dict[str, torch.Tensor]:
     """Those whose names start with ``kind.``, without it."""
     return {name.partition(".")[2]: tensor for name, tensor in tensors.items() if name.startswith(f"{kind}.")}
@@ -153,7 +168,8 @@ def save_whole(tensors: dict[str, torch.Tensor], path: Path, headers: dict[str, 
     """Beside the old file first: whenever the process is killed, one of the two is whole."""
     beside = path.with_suffix(f".{os.getpid()}")
     try:
-        tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
+        # Clones, because the format refuses two names for one tensor, as tied layers have.
+        tensors = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
         save_file(tensors, beside, {name: json.dumps(header) for name, header in headers.items()})
         os.replace(beside, path)
     finally:

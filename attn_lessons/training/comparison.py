@@ -15,10 +15,11 @@ import torch
 from scipy import stats
 from torch import nn
 
+from ..arguments import one_of
 from ..datasets import ImageSet
 from ..measure import parameters
+from ..progress import progress_bar
 from ..results import find
-from .log import progress_bar
 from .loop import fit
 from .recipe import Recipe
 
@@ -93,8 +94,24 @@ def train_once(
     }
 
 
+def of_one_set(runs: pd.DataFrame) -> None:
+    """Runs on other pictures are no further seeds."""
+    if "data" in runs and runs.data.nunique() > 1:
+        some = ", ".join(map(repr, runs.data.unique()))
+        raise ValueError(
+            f"these runs are of several sets of pictures ({some}): choose one, as in runs[runs.data == …]."
+        )
+
+
 def summary(runs: pd.DataFrame) -> pd.DataFrame:
-    """One row an arm: mean and standard deviation of the accuracy over the seeds, lowest, highest, number of runs."""
+    """One row an arm: mean and standard deviation of the accuracy over the seeds, lowest, highest, number of runs.
+
+    Raises
+    ------
+    ValueError
+        If the runs are of several sets of pictures.
+    """
+    of_one_set(runs)
     table = runs.groupby("arm", sort=False).accuracy.agg(["mean", "std", "min", "max", "count"])
     return table.rename(columns={"std": "sd", "count": "seeds"})
 
@@ -107,6 +124,11 @@ def paired_difference(runs: pd.DataFrame, arm: str, baseline: str) -> dict[str, 
     dict
         ``mean`` of the differences; ``low`` and ``high``, the 95 % interval of that mean (Student's t); ``seeds``.
 
+    Raises
+    ------
+    ValueError
+        If an arm is not among the runs, the two have no seed in common, or the runs are of several sets of pictures.
+
     Examples
     --------
     >>> runs = pd.DataFrame({"arm": ["a", "b"] * 3, "seed": [0, 0, 1, 1, 2, 2],
@@ -114,9 +136,14 @@ def paired_difference(runs: pd.DataFrame, arm: str, baseline: str) -> dict[str, 
     >>> {name: round(value, 3) for name, value in paired_difference(runs, "b", "a").items()}
     {'mean': 0.1, 'low': 0.075, 'high': 0.125, 'seeds': 3}
     """
+    of_one_set(runs)
     table = runs.pivot(index="seed", columns="arm", values="accuracy")
+    for argument, name in (("arm", arm), ("baseline", baseline)):
+        one_of(argument, name, table.columns)
     difference = (table[arm] - table[baseline]).dropna()
     n, mean = len(difference), float(difference.mean())
+    if n == 0:
+        raise ValueError(f"{arm!r} and {baseline!r} have no seed in common: there is nothing to subtract.")
     half = float(stats.t.ppf(0.975, n - 1) * difference.sem()) if n > 1 else float("inf")
     return {"mean": mean, "low": mean - half, "high": mean + half, "seeds": n}
 
@@ -132,8 +159,9 @@ def recorded(name: str) -> tuple[pd.DataFrame, dict]:
     Returns
     -------
     (pandas.DataFrame, dict)
-        One row a run, with the columns of `Comparison.runs` and ``data``; and the header: command, recipe, hardware,
-        versions, date.
+        One row a run, with the columns of `Comparison.runs`, ``data`` and ``step_ms`` (a forward and backward pass of
+        one batch, in turns with the other arms; milliseconds), on GlyphWorld also ``votes_on_target``,
+        ``gates_on_target`` and their ``chance``; and the header: command, recipe, hardware, versions, date.
 
     Raises
     ------

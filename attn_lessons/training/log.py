@@ -1,15 +1,13 @@
-"""What a run says while it goes on: rows in files, a bar, and one sentence if it is stopped."""
+"""What a run says while it goes on: rows in files, and one sentence if it is stopped."""
 
 from __future__ import annotations
 
 import csv
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
 from .recipe import Recipe
 
@@ -71,8 +69,3 @@ class Log:
 
 def number(text: str) -> int | float:
     return int(text) if text.isdigit() else float(text)
-
-
-def progress_bar(total: int, text: str, show: bool = True) -> tqdm:
-    """A bar that is plain text and goes away when it is done: a saved notebook keeps no half-full bar."""
-    return tqdm(total=total, desc=text, disable=not show, leave=False, file=sys.stdout, ncols=88)

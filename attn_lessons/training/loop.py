@@ -17,8 +17,9 @@ from torch import nn
 
 from ..datasets import ImageSet, normalise
 from ..measure import evaluation_mode
-from .checkpoint import Checkpoint
-from .log import Log, in_one_sentence, progress_bar
+from ..progress import progress_bar
+from .checkpoint import Checkpoint, fingerprint
+from .log import Log, in_one_sentence
 from .processes import accelerator, in_processes, share
 from .recipe import OPTIMIZERS, Recipe
 
@@ -68,7 +69,8 @@ def fit(
         If `train` has fewer pictures than one batch, a batch cannot be shared evenly by the processes, or `folder`
         holds another run.
     FloatingPointError
-        If the loss is no longer a number; the weights are those of the batch before.
+        If the loss is no longer a number; the weights are those of the batch before, but batch norm has already
+        counted this one.
 
     Notes
     -----
@@ -97,7 +99,7 @@ def fit(
         in_one_sentence(recipe, batches.rows, folder),
     ):
         torch.manual_seed(seed + engine.process_index)  # dropout
-        run = recipe.in_words() | {"seed": seed, "pictures": train.name, "number of pictures": len(train)}
+        run = recipe.in_words() | {"seed": seed} | (fingerprint(model, train, test) if folder else {})
         checkpoint = Checkpoint(folder, run, model, optimizer, schedule, {"order": order, "augment": dice}, engine)
         done = checkpoint.load()
         batches.keep(done), epochs.keep(done), bar.update(done * per_epoch)

@@ -14,6 +14,7 @@ import torch
 from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, MultiStepLR, ReduceLROnPlateau
 
+from ..arguments import one_of, real_number, whole_number
 from ..datasets import cutout, random_crop, random_flip
 
 OPTIMIZERS = {  # fused: all parameters in one step, which matters for networks as small as these
@@ -66,19 +67,15 @@ class Recipe:
     precision: str = "fp32"
 
     def __post_init__(self):
-        choices = (("optimizer", tuple(OPTIMIZERS)), ("schedule", SCHEDULES), ("precision", PRECISIONS))
-        for argument, allowed in choices:
-            if getattr(self, argument) not in allowed:
-                raise ValueError(f"{argument}={getattr(self, argument)!r} is not known: choose one of {allowed}.")
+        for argument, allowed in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("precision", PRECISIONS)):
+            one_of(argument, getattr(self, argument), allowed)
         for argument in ("epochs", "batch_size"):
-            if getattr(self, argument) < 1:
-                raise ValueError(f"{argument}={getattr(self, argument)} must be at least 1.")
-        if not 0 <= self.label_smoothing < 1:
-            raise ValueError(f"label_smoothing={self.label_smoothing} must be at least 0 and less than 1.")
+            whole_number(argument, getattr(self, argument), 1)
+        real_number("label_smoothing", self.label_smoothing, 0, below=1)
 
     def in_words(self) -> dict[str, object]:
         """Every setting, as JSON can hold it."""
-        return {name: getattr(value, "__name__", value) for name, value in vars(self).items()}
+        return {name: name_of(value) if callable(value) else value for name, value in vars(self).items()}
 
     def scheduler(self, optimizer: Optimizer, batches: int) -> LambdaLR | MultiStepLR | ReduceLROnPlateau:
         """`batches` is the number of training steps of the whole run."""
@@ -91,6 +88,11 @@ class Recipe:
         fall = (1 + torch.cos(torch.pi * torch.linspace(0, 1, batches - len(rise) + 1))) / 2
         curve = torch.cat([rise, fall]).tolist()
         return LambdaLR(optimizer, lambda step: curve[step])
+
+
+def name_of(function: Callable) -> str:
+    """Its own name; of a `partial` or another object that can be called, its kind's."""
+    return getattr(function, "__name__", type(function).__name__)
 
 
 def shift_and_mirror(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

@@ -133,6 +133,11 @@ class InList(Channel):
         self.__dict__["reduce"], self.__dict__["expand"] = self.all
 
 
+class Lazy(Channel):
+    def layers(self, channels, hidden, bias=False):
+        self.reduce, self.expand = nn.LazyLinear(hidden, bias), nn.LazyLinear(channels, bias)
+
+
 class NotAModule:
     def __init__(self, channels, reduction):
         pass
@@ -226,6 +231,7 @@ WRONG_CHANNELS = {
     "biases": (channel(layers=lambda s, c, h: Channel.layers(s, c, h, bias=True)), "bias=False"),
     "reduction ignored": (channel(layers=lambda s, c, h: Channel.layers(s, c, 16 + 1)), "hidden layer has"),
     "in a list": (InList, "no parameters"),
+    "lazy layers": (Lazy, "a lazy layer has no shape"),
     "hidden width 0": (
         channel(__init__=lambda s, c, r: (nn.Module.__init__(s), Channel.layers(s, c, c // r))[0]),
         "no hidden unit",
