@@ -4,7 +4,7 @@ import ast
 import re
 from html import escape
 
-from editions import right_answers
+from editions import right_answers, tags
 from nbconvert.filters.markdown_mistune import markdown2html_mistune as html
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
@@ -12,10 +12,6 @@ from pygments.lexers import PythonLexer
 
 SENTENCE = re.compile(r"(?<=[.?!])\s+(?=[A-Z`*\"“])")
 LONG, SHORT, WIDE = 260, 14, 96  # characters of a paragraph, lines of code, characters of a line
-
-
-def tags(cell) -> set[str]:
-    return set(cell.metadata.get("tags", []))
 
 
 def notes(text: str) -> str:

@@ -22,8 +22,8 @@ ROOT = Path(__file__).resolve().parent.parent
 CODE_BLOCK = re.compile(r"```python\n(.*?)```", re.S)
 
 
-def tags(cell) -> list[str]:
-    return cell.metadata.get("tags", [])
+def tags(cell) -> set[str]:
+    return set(cell.metadata.get("tags", []))
 
 
 def learner(lesson):
@@ -44,7 +44,7 @@ def instructor(lesson):
     cells = []
     for cell in lesson.cells:
         cells.append(cell)
-        if cell.cell_type == "code" and {"exercise", "check"} & set(tags(cell)):
+        if cell.cell_type == "code" and {"exercise", "check"} & tags(cell):
             cell.outputs, cell.execution_count = [], None  # they are of a lesson with nothing attempted
         if cell.cell_type == "code" and "exercise" in tags(cell):
             cell.source = next(solutions).strip()

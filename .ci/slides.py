@@ -24,12 +24,12 @@ from string import Template
 
 import nbformat
 from blocks import code, html, notes, only_imports, prose, questions, tags
+from links import BADGES
 from pygments.formatters import HtmlFormatter
 from vendor import vendor
 
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = ROOT / "docs" / "slides"
-BADGES = re.compile(r"<!-- badges -->.*?<!-- /badges -->", re.S)
 HEADING = re.compile(r"(#{1,4}) (.+)\n*")
 
 

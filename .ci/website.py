@@ -14,11 +14,11 @@ from html import escape
 from pathlib import Path
 
 import nbformat
+from links import BADGES
 from nbformat.v4 import new_markdown_cell
 from vendor import vendor
 
 ROOT = Path(__file__).resolve().parent.parent
-BADGES = re.compile(r"<!-- badges -->.*?<!-- /badges -->", re.S)
 HEADING = re.compile(r"#{1,4} (.+)")
 LINK = re.compile(r"\[([^]]*)\]\([^)]*\)")
 PACKAGES = ("attention", "models", "datasets", "training", "insight", "check", "lesson")  # what their __all__ names
