@@ -3,15 +3,31 @@
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import pandas as pd
 
 from attn_lessons import style
-from attn_lessons.datasets import glyphworld
+from attn_lessons.datasets import CEILINGS, glyphworld
+from attn_lessons.training import recorded
 
 CUES = {
     "key": "chip names a colour",
     "frames": "frames mark two",
     "board": "ticks name a cell",
     "lookup": "star names a hue",
+}
+ARMS = {
+    "none": "no attention",
+    "se": "SE",
+    "eca": "ECA",
+    "cbam": "CBAM",
+    "ca": "coordinate",
+    "self": "self-attention",
+    "linear": "linear",
+    "efficient": "efficient",
+    "performer:features=16": "Performer",
+    "linformer": "Linformer",
+    "deformable:stride=2": "deformable",
+    "deformable:stride=2,offset_range=0": "… with fixed points",
 }
 
 
@@ -26,8 +42,26 @@ def puzzles(path: Path) -> None:
     plt.close(fig)
 
 
+def results(path: Path) -> None:
+    """The recorded runs on each puzzle: a row of dots per mechanism, a dot per seed."""
+    table = pd.concat([recorded("glyphworld_gates")[0], recorded("glyphworld_global")[0]])
+    table = table.drop_duplicates(["data", "arm", "seed"]).query("data != 'lookup'")  # which has a recording of its own
+    table = pd.concat([table, recorded("glyphworld_lookup")[0]]).query("arm in @ARMS")
+    fig, axes = plt.subplots(1, 4, figsize=(13, 5), sharey=True)
+    for ax, puzzle in zip(axes, CUES, strict=True):
+        for height, arm in enumerate(reversed(ARMS)):
+            dots = table[(table.data == puzzle) & (table.arm == arm)].accuracy
+            ax.plot(dots, [height] * len(dots), "o", color=style.BLUE, alpha=0.6, markersize=8)
+        ax.axvline(CEILINGS[puzzle], color=style.GREY, linestyle="--")
+        ax.set(title=puzzle, xlim=(0.15, 1.05), xlabel="accuracy", yticks=range(len(ARMS)))
+        ax.set_yticklabels(reversed(ARMS.values()))
+    fig.savefig(path, dpi=style.DPI)
+    plt.close(fig)
+
+
 if __name__ == "__main__":
     style.use()
     images = Path(__file__).parent / "images"
     images.mkdir(exist_ok=True)
     puzzles(images / "puzzles.png")
+    results(images / "results.png")
