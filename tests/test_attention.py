@@ -431,9 +431,10 @@ def test_your_own_class_is_a_mechanism():
 
 def test_numbers_that_numpy_and_torch_made_are_whole_numbers():
     channels = np.array([32])[0]
-    assert make("self", int(channels)).channels == 32
+    for number in (channels, torch.tensor(32)):
+        assert SelfAttention(number).channels == 32
     assert build_attention("linformer", 32, size=torch.rand(1, 32, 5, 4).shape[2:]).size == (5, 4)
-    refused(TypeError, lambda: SelfAttention(channels), "channels=", WHOLE)  # np.int64 is no int: say so, don't guess
+    refused(TypeError, lambda: SelfAttention(channels / 2), "channels=", WHOLE)
 
 
 # ------------------------------------------------------------------------------------------ the tutorials' calls

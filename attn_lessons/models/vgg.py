@@ -90,9 +90,13 @@ class VGG(nn.Module):
         one_of("head", head, ("imagenet", "cifar"))
         one_of("place", place, PLACES)
         one_of("start", start, STARTS)
+        if not isinstance(blocks, Iterable):
+            raise TypeError(f"blocks={blocks!r} is not a list of whole numbers from 1 to 5: try blocks=[{blocks}].")
         blocks = sorted({whole_number("blocks", block, 1, 5) for block in blocks})
-        if not 1 <= WIDTHS[0] * width <= 10 * WIDTHS[0]:
+        if isinstance(width, str) or not 1 <= WIDTHS[0] * width <= 10 * WIDTHS[0]:
             raise ValueError(f"width={width!r} must be from 1/{WIDTHS[0]} (one channel in the first block) to 10.")
+        if image_size is not None:
+            whole_number("image_size", image_size, 32)
         widths = [round(channels * width) for channels in WIDTHS]
         self.features, ends = convolutions(widths, DEPTHS[depth], batch_norm)
         self.avgpool, self.classifier = classifier(head, widths[-1], whole_number("num_classes", num_classes, 1))
