@@ -139,7 +139,7 @@ def test_energy_and_overlap_are_those_counted_pixel_by_pixel(n, h, w, high, wide
 
 
 @settings(max_examples=20, deadline=None)
-@given(n=sizes, h=st.integers(2, 7), w=st.integers(2, 7), value=st.floats(0, 3))
+@given(n=sizes, h=st.integers(2, 7), w=st.integers(2, 7), value=st.floats(0, 3, width=32, allow_subnormal=False))
 def test_an_even_or_empty_map_scores_as_chance_does(n, h, w, value):
     table = localisation(torch.full((n, h, w), value), some_masks(n, 3 * h, 2 * w))
     assert table.score.tolist() == pytest.approx(table.chance.tolist(), abs=1e-5)
