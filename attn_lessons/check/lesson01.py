@@ -83,8 +83,8 @@ def _check_weights(attempt: Callable, scores: torch.Tensor) -> None:
     share = weights / scores.softmax(0)
     expect(
         same(weights.sum(), torch.tensor(1.0)) or not same(share, share.mean().expand(n)),
-        f"your weights are in the right proportion, but add up to {weights.sum().item():.3g}: divide by the sum of the "
-        "very numbers that you divide.",
+        f"your weights are in the right proportion, but add up to {weights.sum().item():.3g}: divide each by "
+        "the sum of them all.",
     )
     expect((weights > -1e-6).all(), "some of your weights are negative: a weight says how much of an item to take.")
     expect(
