@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 
 def one_of(argument: str, value: object, allowed: Iterable) -> None:
@@ -58,3 +58,8 @@ def height_and_width(argument: str, value: object) -> tuple[int, int]:
     if not isinstance(value, (tuple, list)) or len(value) != 2:
         raise TypeError(f"{argument}={value!r} is not two whole numbers, height and width: try {argument}=(16, 16).")
     return tuple(whole_number(f"{argument}[{i}]", n, least=1) for i, n in enumerate(value))
+
+
+def name_of(function: Callable) -> str:
+    """Its own name; of a `partial` or another object that can be called, its kind's."""
+    return getattr(function, "__name__", type(function).__name__)

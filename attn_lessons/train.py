@@ -323,7 +323,7 @@ def record(
 def settings(options: argparse.Namespace) -> dict[str, object]:
     """What all rows of a recording have in common; arms, seeds and puzzles may be added to it later."""
     names = ("data", "name", "size", "pictures", "network", "width", "blocks", "reduction")
-    return {name: getattr(options, name) for name in names if getattr(options, name, None) is not None}
+    return {name: getattr(options, name, None) for name in names}  # None is a setting, too: all pictures, for one
 
 
 def expect_same_making(out: Path, about: dict[str, object]) -> None:
@@ -332,7 +332,7 @@ def expect_same_making(out: Path, about: dict[str, object]) -> None:
     before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     for part in ("recipe", "settings"):
         now = json.loads(json.dumps(about[part]))  # as it is read back: tuples are lists
-        if different := {name for name, value in before.get(part, now).items() if now.get(name, value) != value}:
+        if different := {name for name, value in before.get(part, now).items() if now[name] != value}:
             name = min(different)
             raise ValueError(
                 f"{out.name} was recorded with {name} {before[part][name]!r}, and this recording has {now[name]!r}: "
@@ -358,5 +358,5 @@ def header(options: argparse.Namespace, recipe: Recipe) -> dict[str, object]:
 if __name__ == "__main__":
     try:
         main()
-    except (ValueError, OSError) as error:  # each says in one sentence what was given and what is allowed
+    except (ValueError, TypeError, OSError) as error:  # each says in one sentence what was given and what is allowed
         sys.exit(f"attn_lessons.train: {error}")

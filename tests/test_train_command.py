@@ -231,6 +231,13 @@ def test_rows_of_two_recipes_do_not_get_into_one_recording(words, says, tmp_path
     assert (out.read_bytes(), out.with_suffix(".json").read_bytes()) == before
 
 
+def test_all_pictures_and_some_of_them_are_two_recordings(tmp_path, command, photographs):
+    out, words = tmp_path / "photos.csv", [*photographs, "--seeds", 1]
+    command(out, *words)
+    with pytest.raises(ValueError, match=r"photos\.csv was recorded with pictures None, and this recording has 5"):
+        command(out, *words, "--pictures", 5)
+
+
 def test_a_word_is_an_option_too():
     assert train.read_arm("deformable:position=table,norm=True") == (
         "deformable",

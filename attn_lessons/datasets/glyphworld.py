@@ -20,7 +20,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from ..arguments import one_of, whole_number
+from ..arguments import name_of, one_of, whole_number
 from .image_set import ImageSet
 
 SIZE = 64  # pixels along each side
@@ -385,7 +385,7 @@ def glyphworld(puzzle: str | Puzzle, n: int, seed: int = 0, swap_cue: bool = Fal
         one_of("puzzle", puzzle, PUZZLES)
     n, seed = whole_number("n", n, 1), whole_number("seed", seed, 0)
     draws_on = puzzle if callable(puzzle) else PUZZLES[puzzle]
-    name = getattr(puzzle, "__name__", type(puzzle).__name__) if callable(puzzle) else puzzle
+    name = name_of(puzzle) if callable(puzzle) else puzzle
 
     images = np.empty((n, 3, SIZE * SIZE), np.uint8)
     labels = np.empty(n, np.int64)

@@ -93,7 +93,7 @@ class VGG(nn.Module):
         if not isinstance(blocks, Iterable):
             raise TypeError(f"blocks={blocks!r} is not a list of whole numbers from 1 to 5: try blocks=[{blocks}].")
         blocks = sorted({whole_number("blocks", block, 1, 5) for block in blocks})
-        if isinstance(width, str) or not 1 <= WIDTHS[0] * width <= 10 * WIDTHS[0]:
+        if not isinstance(width, int | float) or not 1 <= WIDTHS[0] * width <= 10 * WIDTHS[0]:
             raise ValueError(f"width={width!r} must be from 1/{WIDTHS[0]} (one channel in the first block) to 10.")
         if image_size is not None:
             whole_number("image_size", image_size, 32)

@@ -144,8 +144,8 @@ class Checkpoint:
 
 def fingerprint(network: nn.Module, *sets: ImageSet) -> dict[str, str]:
     """What tells this network and these pictures from others, in a few words each."""
-    layers = [f"{name}: {layer._get_name()}({layer.extra_repr()})" for name, layer in network.named_modules() if name]
-    words = {"network": f"{len(layers)} layers {zlib.crc32(repr(layers).encode()):08x}"}
+    parts = [(name, type(part).__name__, part.extra_repr()) for name, part in network.named_modules() if name]
+    words = {"network": f"{len(parts)} layers {zlib.crc32(repr(parts).encode()):08x}"}
     for what, pictures in zip(("training pictures", "test pictures"), sets, strict=True):
         crc = 0
         for tensor in (pictures.images, pictures.labels):

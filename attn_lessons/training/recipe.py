@@ -14,7 +14,7 @@ import torch
 from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, MultiStepLR, ReduceLROnPlateau
 
-from ..arguments import one_of, real_number, whole_number
+from ..arguments import name_of, one_of, real_number, whole_number
 from ..datasets import cutout, random_crop, random_flip
 
 OPTIMIZERS = {  # fused: all parameters in one step, which matters for networks as small as these
@@ -88,11 +88,6 @@ class Recipe:
         fall = (1 + torch.cos(torch.pi * torch.linspace(0, 1, batches - len(rise) + 1))) / 2
         curve = torch.cat([rise, fall]).tolist()
         return LambdaLR(optimizer, lambda step: curve[step])
-
-
-def name_of(function: Callable) -> str:
-    """Its own name; of a `partial` or another object that can be called, its kind's."""
-    return getattr(function, "__name__", type(function).__name__)
 
 
 def shift_and_mirror(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
