@@ -3,8 +3,12 @@
 Gates: against timm's, forward and backward. Global attention: against softmax attention that holds its N × N matrix, at
 N = 3,136, and against itself from N = 256 to 50,176. One thread, all rivals of a row interleaved in one process; a
 ratio is the median over the rounds of one round's ratio, and above 1 the course's module is faster.
+
+An N × N matrix of this size is memory that the operating system hands out anew, page by page and cleared, at every
+step: more than half of softmax attention's time on Linux. So it is timed twice, as it runs and with the memory kept.
 """
 
+import ctypes
 import datetime
 import json
 import platform
@@ -23,6 +27,11 @@ from attn_lessons.measure import latency, peak_memory
 from attn_lessons.training import progress_bar
 
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "bench_attention"
+COMPILED = {  # how, and the compiler's options
+    # Left alone, the compiler rearranges all of x in memory to please one small convolution.
+    "compiled": {"layout_optimization": False},
+    "compiled, 256 bits": {"layout_optimization": False, "cpp.simdlen": 256},  # a vector; 512 where the CPU has them
+}
 SHAPES = ((16, 256, 32, 32), (8, 64, 112, 112))
 ROUNDS = 15
 TIMM = {  # the same hidden widths and kernel sizes as the course's modules have
@@ -34,6 +43,7 @@ TIMM = {  # the same hidden widths and kernel sizes as the course's modules have
 GLOBAL = ("self", "linear", "efficient", "performer", "linformer", "deformable", "deformable, stride 4")
 SIDES = (16, 28, 56, 112, 224)  # N = 256 … 50,176
 LINEAR = ("linear", "efficient", "performer", "linformer")
+M_MMAP_MAX = -4  # of mallopt, in glibc's malloc.h: how many pieces of memory may come straight from the system
 
 
 class ExplicitSoftmax(SelfAttention):
@@ -56,11 +66,11 @@ def build(name: str, channels: int, side: int) -> torch.nn.Module:
 
 
 def gates(name: str, shape: tuple[int, ...]) -> pd.DataFrame:
+    torch.compiler.reset()  # or a second shape looks like one of many to the compiler, which then prepares for any size
     x = torch.randn(shape, requires_grad=True)
     ours = build_attention(name, shape[1])
-    # Left alone, the compiler rearranges all of x in memory to please one small convolution.
-    compiled = torch.compile(ours, options={"layout_optimization": False})
-    rivals = {"timm": TIMM[name](shape[1]), "eager": ours, "compiled": compiled}
+    rivals = {"timm": TIMM[name](shape[1]), "eager": ours}
+    rivals |= {how: torch.compile(ours, options=options) for how, options in COMPILED.items()}
     return latency({how: step(module, x) for how, module in rivals.items()}, ROUNDS)
 
 
@@ -85,23 +95,37 @@ def slope(rows: list[dict]) -> float:
     return float(np.polyfit(np.log([row["N"] for row in rows]), np.log([row["ms"] for row in rows]), 1)[0])
 
 
+def keep_memory() -> bool:
+    """Have the C library keep what is freed, however large, and hand it out again. False where it cannot: not glibc."""
+    try:
+        return bool(ctypes.CDLL("libc.so.6").mallopt(M_MMAP_MAX, 0))
+    except OSError:
+        return False
+
+
 def measure() -> pd.DataFrame:
     rows = []
-    with progress_bar(len(TIMM) * len(SHAPES) + len(GLOBAL) + len(LINEAR), "bench") as bar:
-        for name in TIMM:
-            for shape in SHAPES:
-                table = gates(name, shape)
-                for how in ("eager", "compiled"):
-                    rows.append(row(name, how, "× timm", "×".join(map(str, shape)), table.loc[how]))
+    with progress_bar(2 * len(GLOBAL) + len(LINEAR) + len(TIMM) * len(SHAPES), "bench") as bar:
+
+        def against_softmax(what: str) -> None:
+            for name in GLOBAL:
+                rows.append(row(name, "eager", what, "N = 3,136", beside_softmax(name).loc[name]))
                 bar.update()
-        for name in GLOBAL:
-            rows.append(row(name, "eager", "× softmax", "N = 3,136", beside_softmax(name).loc[name]))
-            bar.update()
+
+        against_softmax("× softmax")  # first of all: what other rows leave behind would serve for some of its matrices
         for name in LINEAR:
             sizes = scaling(name)
             rows += [{"module": name, "how": "eager", "what": "scaling", "at": f"N = {r['N']:,}", **r} for r in sizes]
             rows.append({"module": name, "what": "slope", "at": "N = 256 … 50,176", "median": slope(sizes)})
             bar.update()
+        for name in TIMM:
+            for shape in SHAPES:
+                table = gates(name, shape)
+                for how in ("eager", *COMPILED):
+                    rows.append(row(name, how, "× timm", "×".join(map(str, shape)), table.loc[how]))
+                bar.update()
+        if keep_memory():
+            against_softmax("× softmax, memory kept")
     return pd.DataFrame(rows).drop(columns="N").round(3)
 
 

@@ -301,6 +301,11 @@ def test_the_feature_map_has_the_slope_of_elu(x):
     torch.testing.assert_close(ours, torch.autograd.grad(F.elu(x).sum(), x)[0], rtol=1e-12, atol=0)
 
 
+def test_the_feature_maps_own_backward_pass():
+    x = torch.tensor([-25.0, -20.5, -19.5, -3.0, -0.01, 0.01, 2.0, 30.0], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(feature_map, x) and torch.autograd.gradgradcheck(feature_map, x)
+
+
 def test_fault_elsewhere_elu_plus_one_in_bf16_is_zero_at_minus_8():
     """A query whose features are all zero has no mean: 0 / 0. Ours stays a mean of the values."""
     x = torch.full((1, 1, 4, 8), -8.0, dtype=torch.bfloat16)

@@ -44,7 +44,7 @@ def linear_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch
     with full_precision(q):
         summary = k.mT @ v.to(k.dtype)  # (B, heads, m, d): all places, whatever their number
         total = k.sum(2, keepdim=True)  # (B, heads, 1, m)
-        return (q @ summary) / (q * total).sum(3, keepdim=True)
+        return (q @ summary) * (q * total).sum(3, keepdim=True).reciprocal()
 
 
 def feature_map(x: torch.Tensor) -> torch.Tensor:
@@ -57,9 +57,24 @@ def feature_map(x: torch.Tensor) -> torch.Tensor:
     >>> feature_map(torch.tensor([-8.0, 0.0, 2.0]))
     tensor([3.3546e-04, 1.0000e+00, 3.0000e+00])
     """
-    x = x.to(at_least_fp32(x.dtype))
-    positive = x.relu()
-    return positive + (x - positive).clamp(min=-20).exp()
+    return EluPlusOne.apply(x.to(at_least_fp32(x.dtype)))
+
+
+class EluPlusOne(torch.autograd.Function):
+    """φ(x) = exp(x) up to 0 and x + 1 from there on, with its slope by hand: min(φ, 1), whatever x was."""
+
+    @staticmethod
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        return x.clamp(-20, 0).exp_().add_(x.relu())
+
+    @staticmethod
+    def setup_context(ctx, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
+        ctx.save_for_backward(output)
+
+    @staticmethod
+    def backward(ctx, gradient: torch.Tensor) -> torch.Tensor:
+        (features,) = ctx.saved_tensors
+        return gradient * features.clamp(max=1)
 
 
 def normalised(scores: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ..arguments import whole_number
-from .base import Attention
+from .base import Attention, mean
 
 
 class SqueezeExcitation(Attention):
@@ -57,7 +57,7 @@ class SqueezeExcitation(Attention):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, C, H, W)
         self.check(x)
-        squeezed = x.mean((2, 3))  # (B, C)
+        squeezed = mean(x, 2, 3)  # (B, C)
         hidden = self.reduce(squeezed).relu()  # (B, C // r)
         gate = self.expand(hidden).sigmoid()  # (B, C)
         self.note(gate=gate)
