@@ -20,8 +20,12 @@ from attn_lessons.attention import (
     SpatialAttention,
     SqueezeExcitation,
     adaptive_kernel_size,
+    cbam,
+    coordinate,
+    eca,
     watch,
 )
+from attn_lessons.attention.base import mean
 from attn_lessons.attention.se import start_in_pairs_
 from attn_lessons.measure import macs, parameters
 
@@ -401,3 +405,54 @@ def test_the_tutorials_call_works():
     se = SEAttention(channel=512, reduction=16)
     assert se(torch.rand(50, 512, 7, 7)).shape == (50, 512, 7, 7)
     assert sum(p.numel() for p in se.parameters()) == 32_768
+
+
+# ------------------------------------------------------------------------------------------ the faster formulations
+def same_values_and_gradients(ours, plain, inputs):
+    y, expected = ours(*inputs), plain(*inputs)
+    torch.testing.assert_close(y, expected, rtol=1e-11, atol=1e-11)
+    weights = torch.randn_like(y)
+    for a, b in zip(*(torch.autograd.grad(out, inputs, weights) for out in (y, expected)), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-11)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 3), sizes, sizes, sizes, st.sampled_from([(2, 3), (1,), (2,), (3,)]))
+def test_mean_is_mean(b, c, h, w, dims):
+    x = randn(b, c, h, w).requires_grad_()
+    same_values_and_gradients(lambda x: mean(x, *dims), lambda x: x.mean(dims), [x])
+
+
+def test_means_gradient_is_a_view_and_half_precision_does_not_overflow():
+    x = torch.full((2, 3, 112, 112), 6.0, requires_grad=True)
+    (gradient,) = torch.autograd.grad(mean(x, 2, 3).sum(), x)
+    assert gradient.untyped_storage().nbytes() == 2 * 3 * 4
+    for dtype in (torch.float16, torch.bfloat16):
+        assert mean(x.detach().to(dtype), 2, 3).dtype == dtype
+        assert (mean(x.detach().to(dtype), 2, 3) == 6).all()
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 3), sizes, sizes, st.sampled_from([1, 3, 7]))
+def test_a_window_over_two_layers_is_a_window_over_two_maps(b, h, w, k):
+    conv, maps = SpatialAttention(kernel_size=k).double().conv, randn(b, 2, h, w).requires_grad_()
+    inputs = [maps, *conv.parameters()]
+    same_values_and_gradients(lambda maps, *_: cbam.convolved(conv, maps), lambda maps, *_: conv(maps), inputs)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 3), st.integers(1, 40), st.sampled_from([1, 3, 9]))
+def test_windows_times_the_kernel_are_conv1d(b, c, k):
+    conv, line = EfficientChannelAttention(kernel_size=k).double().conv, randn(b, c).requires_grad_()
+    inputs = [line, *conv.parameters()]
+    same_values_and_gradients(
+        lambda line, *_: eca.convolved(conv, line), lambda line, *_: conv(line[:, None])[:, 0], inputs
+    )
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 3), sizes, st.integers(1, 20))
+def test_a_matrix_product_is_a_convolution_with_a_window_of_1(b, m, n):
+    layer, x = nn.Conv1d(8, m, 1).double(), randn(b, 8, n).requires_grad_()
+    inputs = [x, *layer.parameters()]
+    same_values_and_gradients(lambda x, *_: coordinate.applied(layer, x), lambda x, *_: layer(x), inputs)
