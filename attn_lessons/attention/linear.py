@@ -44,7 +44,7 @@ def linear_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch
     with full_precision(q):
         summary = k.mT @ v.to(k.dtype)  # (B, heads, m, d): all places, whatever their number
         total = k.sum(2, keepdim=True)  # (B, heads, 1, m)
-        return (q @ summary) / (q * total).sum(3, keepdim=True)
+        return (q @ summary) * (q * total).sum(3, keepdim=True).reciprocal()
 
 
 def feature_map(x: torch.Tensor) -> torch.Tensor:

@@ -66,7 +66,7 @@ class SelfAttention(Attention):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, C, H, W)
         self.check(x)
-        tokens = self.norm(x).flatten(2).mT  # (B, N, C), one row a place
+        tokens = self.norm(x).flatten(2).mT.contiguous()  # (B, N, C), one row a place
         q, k, v = (self.split(layer(tokens)) for layer in (self.query, self.key, self.value))  # (B, heads, N, d)
         self.note(query=q.unflatten(2, x.shape[2:]), key=k)
         mixed = self.attend(q, k, v).to(v.dtype)  # (B, heads, N, d)
