@@ -152,8 +152,8 @@ def largest(x: torch.Tensor, dim: int) -> torch.Tensor:
 def convolved(conv: nn.Conv2d, maps: torch.Tensor) -> torch.Tensor:
     """``conv(maps)``, with the maps as layers of one thick channel where that has the faster backward pass: on a CPU.
 
-    oneDNN works on 16 channels at once. Two maps leave 14 of them empty, unless their numbers lie side by side as the
-    channels' do, and then the next step reads every second number. Layers of one channel do without both.
+    oneDNN finds the gradient of two maps slowly where each of them lies in one piece, and fast where their numbers take
+    turns, as in channels_last; but then the next step reads every second number. Layers of one channel are both.
     """
     if maps.device.type != "cpu":
         return conv(maps)
