@@ -440,6 +440,17 @@ def test_a_window_over_two_layers_is_a_window_over_two_maps(b, h, w, k):
     same_values_and_gradients(lambda maps, *_: cbam.convolved(conv, maps), lambda maps, *_: conv(maps), inputs)
 
 
+@pytest.mark.parametrize("side", [1, 7, 112])
+def test_a_window_over_two_layers_is_the_same_in_single_precision(side):
+    """oneDNN, the reason for the layers, has no double precision."""
+    conv, maps = SpatialAttention().conv, torch.randn(2, 2, side, side, requires_grad=True)
+    inputs, weights = [maps, *conv.parameters()], torch.randn(2, 1, side, side)
+    outputs = conv(maps), cbam.convolved(conv, maps)
+    torch.testing.assert_close(*outputs, rtol=1e-4, atol=1e-5)
+    for a, b in zip(*(torch.autograd.grad(y, inputs, weights) for y in outputs), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5 * side)  # a weight's gradient adds up side² numbers
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.integers(1, 3), st.integers(1, 40), st.sampled_from([1, 3, 9]))
 def test_windows_times_the_kernel_are_conv1d(b, c, k):

@@ -24,7 +24,7 @@ from attn_lessons.attention import (
     watch,
 )
 from attn_lessons.attention.deformable import sample
-from attn_lessons.attention.linear import feature_map, linear_attention
+from attn_lessons.attention.linear import elu_plus_one, feature_map, linear_attention
 from attn_lessons.attention.performer import orthogonal_directions, positive_features
 from attn_lessons.measure import macs, parameters
 
@@ -293,8 +293,9 @@ def test_the_feature_map_is_elu_plus_one_and_never_zero():
     assert feature_map(torch.tensor(-8.0, dtype=torch.bfloat16)).item() == pytest.approx(math.exp(-8), rel=1e-6)
 
 
+@pytest.mark.parametrize("feature_map", [feature_map, elu_plus_one])  # the latter is what gets compiled
 @pytest.mark.parametrize("x", [-19.0, -3.0, -1e-9, 0.0, 1e-9, 3.0])
-def test_the_feature_map_has_the_slope_of_elu(x):
+def test_the_feature_map_has_the_slope_of_elu(x, feature_map):
     """At 0 as well: queries and keys that start at 0 would never learn."""
     x = torch.tensor(x, dtype=torch.float64, requires_grad=True)
     (ours,) = torch.autograd.grad(feature_map(x).sum(), x)
