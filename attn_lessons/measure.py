@@ -66,7 +66,8 @@ def latency(functions: dict[str, Callable[[], object]], rounds: int = 15, least_
     """Time several functions side by side, so that a busy machine slows all of them alike.
 
     Every round times each function once, one after the other, beginning with another one each time. A function that
-    takes less than `least_ms` is called several times per timing.
+    takes less than `least_ms` is called several times per timing. On a CPU, all run on one thread: ratios then differ
+    less from one machine to another, and no thread waits for a second one whose core is busy.
 
     Parameters
     ----------
@@ -83,14 +84,25 @@ def latency(functions: dict[str, Callable[[], object]], rounds: int = 15, least_
         function's time divided by the first one's), ``low`` and ``high`` (the quartiles of that ratio).
     """
     names = list(functions)
-    repeats = {name: max(1, int(np.ceil(least_ms / (1e3 * _seconds(f, 3))))) for name, f in functions.items()}
     ms = np.zeros((rounds, len(names)))
-    for i in range(rounds):
-        for j in np.roll(np.arange(len(names)), i):
-            ms[i, j] = 1e3 * _seconds(functions[names[j]], repeats[names[j]])
+    with _one_thread():
+        repeats = {name: max(1, int(np.ceil(least_ms / (1e3 * _seconds(f, 3))))) for name, f in functions.items()}
+        for i in range(rounds):
+            for j in np.roll(np.arange(len(names)), i):
+                ms[i, j] = 1e3 * _seconds(functions[names[j]], repeats[names[j]])
     ratio = ms / ms[:, :1]
     low, middle, high = np.quantile(ratio, [0.25, 0.5, 0.75], axis=0)
     return pd.DataFrame({"ms": np.median(ms, 0), "times_first": middle, "low": low, "high": high}, index=names)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _seconds(function: Callable[[], object], repeats: int) -> float:

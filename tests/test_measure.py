@@ -95,6 +95,19 @@ def test_ten_times_the_work_takes_longer():
     assert (table.low <= table.times_first).all() and (table.times_first <= table.high).all()
 
 
+def test_latency_uses_one_thread_and_gives_the_others_back():
+    before, seen = torch.get_num_threads(), set()
+    try:
+        torch.set_num_threads(3)
+        latency({"one": lambda: seen.add(torch.get_num_threads())}, rounds=1)
+        assert seen == {1} and torch.get_num_threads() == 3
+        with pytest.raises(ZeroDivisionError):
+            latency({"broken": lambda: 1 / 0})
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
 # ------------------------------------------------------------------------------------------ bytes
 def held_together():
     kept = [torch.zeros(1000), torch.zeros(500, dtype=torch.float64), torch.zeros(7, dtype=torch.uint8)]
