@@ -81,6 +81,17 @@ def test_the_test_set_decides_nothing(schedule):
     assert (right.epochs.test_accuracy + flipped.epochs.test_accuracy).tolist() == pytest.approx([1] * 5)
 
 
+def test_without_a_test_set_everything_else_is_the_same(tmp_path):
+    (a, measured), b = trained(), tiny()
+    history = fit(b, red_or_blue(), None, QUICK, progress=False)
+    assert same_weights(a, b)
+    left = measured.epochs.drop(columns=["test_loss", "test_accuracy", "seconds"])
+    pd.testing.assert_frame_equal(history.epochs.drop(columns="seconds"), left)
+    with pytest.raises(ValueError, match=r"^test=None, and folder='.*' is to keep the weights that test best"):
+        fit(b, red_or_blue(), None, QUICK, folder=tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
+
+
 def test_history_has_a_row_a_batch_and_a_row_an_epoch():
     _, history = trained(Recipe(epochs=3, batch_size=8), train=red_or_blue(35))  # 3 pictures are left out of each epoch
     assert history.batches.columns.tolist() == ["epoch", "batch", "learning_rate", "loss", "accuracy"]

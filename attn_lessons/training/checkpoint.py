@@ -67,7 +67,7 @@ class Checkpoint:
         if self.path is None or not self.engine.is_main_process:
             return
         if best:
-            about = {"epoch": epoch} | {f"test_{name}": value for name, value in tested.items()} | self.run
+            about = {"epoch": epoch} | tested | self.run
             save_weights(self.model, self.path.with_name("best.safetensors"), about)
         state = self.optimizer.state_dict()
         header = {

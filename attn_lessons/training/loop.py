@@ -35,7 +35,7 @@ class History:
 def fit(
     model: nn.Module,
     train: ImageSet,
-    test: ImageSet,
+    test: ImageSet | None,
     recipe: Recipe | None = None,
     seed: int = 0,
     folder: str | Path | None = None,
@@ -47,8 +47,10 @@ def fit(
     ----------
     model : nn.Module
         Pictures (B, 3, H, W) in, one score per class (B, K) out.
-    train, test : ImageSet
-        The test set is only ever measured: nothing is chosen by it.
+    train : ImageSet
+    test : ImageSet or None
+        Measured after every epoch, and only measured: nothing is chosen by it. None if nobody looks at these figures;
+        then `folder` has to be None as well.
     recipe : Recipe, optional
     seed : int, default 0
         Decides the order of the pictures, augmentation and dropout. The weights were drawn when you built `model`.
@@ -66,8 +68,8 @@ def fit(
     Raises
     ------
     ValueError
-        If `train` has fewer pictures than one batch, a batch cannot be shared evenly by the processes, or `folder`
-        holds another run.
+        If `train` has fewer pictures than one batch, a batch cannot be shared evenly by the processes, `folder` holds
+        another run, or there is a `folder` and no `test`.
     FloatingPointError
         If the loss is no longer a number; the weights are those of the batch before, but batch norm has already
         counted this one.
@@ -82,8 +84,12 @@ def fit(
     per_epoch = len(train) // recipe.batch_size
     if per_epoch == 0:
         raise ValueError(f"train has {len(train)} pictures, fewer than batch_size={recipe.batch_size}: lower it.")
+    if folder and test is None:
+        raise ValueError(
+            f"test=None, and folder={str(folder)!r} is to keep the weights that test best: give a test set."
+        )
     device = next(model.parameters()).device
-    train, test = train.to(device), test.to(device)
+    train, test = train.to(device), None if test is None else test.to(device)
     order = torch.Generator().manual_seed(seed)  # on the CPU: the same order on every device
     dice = torch.Generator(device).manual_seed(seed)
     optimizer = OPTIMIZERS[recipe.optimizer](
@@ -143,15 +149,16 @@ def fit(
                 schedule.step()
             elif recipe.schedule == "plateau":
                 schedule.step(trained.loss)
-            tested = evaluate(model, test)
-            best = all(tested["accuracy"] > row["test_accuracy"] for row in epochs.rows)
+            tested = (
+                {f"test_{name}": value for name, value in evaluate(model, test).items()} if test is not None else {}
+            )
+            best = test is not None and all(tested["test_accuracy"] > row["test_accuracy"] for row in epochs.rows)
             epochs.row(
                 epoch=epoch,
                 learning_rate=learning_rate,
                 train_loss=trained.loss,
                 train_accuracy=trained.accuracy,
-                test_loss=tested["loss"],
-                test_accuracy=tested["accuracy"],
+                **tested,
                 seconds=time.perf_counter() - start,
             )
             checkpoint.save(epoch, tested, best)
