@@ -96,7 +96,7 @@ def numbers(
     values: torch.Tensor, ax: Axes, title: str = "", low: float | None = None, high: float | None = None
 ) -> Axes:
     """A small matrix with every number written in its cell."""
-    # Not seaborn's heatmap: it draws the whole figure for each of its axes, 6 s in all for the 2 × 5 axes of lesson 03.
+    # seaborn's heatmap draws the whole figure once for each of its axes: seconds, where a figure has ten of them.
     values = np.atleast_2d(values.detach().cpu().numpy())
     cells = ax.pcolormesh(values, cmap="Blues", vmin=low, vmax=high, edgecolor="white", linewidth=1)
     for (row, column), value in np.ndenumerate(values):

@@ -85,9 +85,7 @@ def fit(
     if per_epoch == 0:
         raise ValueError(f"train has {len(train)} pictures, fewer than batch_size={recipe.batch_size}: lower it.")
     if folder and test is None:
-        raise ValueError(
-            f"test=None, and folder={str(folder)!r} is to keep the weights that test best: give a test set."
-        )
+        raise ValueError(f"test=None, but folder={str(folder)!r} keeps the weights that test best: give a test set.")
     device = next(model.parameters()).device
     train, test = train.to(device), None if test is None else test.to(device)
     order = torch.Generator().manual_seed(seed)  # on the CPU: the same order on every device
@@ -149,10 +147,10 @@ def fit(
                 schedule.step()
             elif recipe.schedule == "plateau":
                 schedule.step(trained.loss)
-            tested = (
-                {f"test_{name}": value for name, value in evaluate(model, test).items()} if test is not None else {}
-            )
-            best = test is not None and all(tested["test_accuracy"] > row["test_accuracy"] for row in epochs.rows)
+            tested, best = {}, False
+            if test is not None:
+                tested = {f"test_{name}": value for name, value in evaluate(model, test).items()}
+                best = all(tested["test_accuracy"] > row["test_accuracy"] for row in epochs.rows)
             epochs.row(
                 epoch=epoch,
                 learning_rate=learning_rate,
