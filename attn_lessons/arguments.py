@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Iterable
+from functools import partial
 
 
 def one_of(argument: str, value: object, allowed: Iterable) -> None:
@@ -61,5 +62,8 @@ def height_and_width(argument: str, value: object) -> tuple[int, int]:
 
 
 def name_of(function: Callable) -> str:
-    """Its own name; of a `partial` or another object that can be called, its kind's."""
+    """Its own name; of a `partial`, with what is filled in; of another object that can be called, its kind's."""
+    if isinstance(function, partial):
+        filled = [*map(repr, function.args), *(f"{name}={value!r}" for name, value in function.keywords.items())]
+        return f"{name_of(function.func)}({', '.join(filled)})"
     return getattr(function, "__name__", type(function).__name__)

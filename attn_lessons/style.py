@@ -116,5 +116,5 @@ def seeds(runs: pd.DataFrame, ax: Axes, x: str = "arm", y: str = "accuracy", hue
         **{**shared, "dodge": dodge}, errorbar="sd", linestyle="none", marker="_", markersize=26,
         markeredgewidth=3, capsize=0.08, err_kws={"linewidth": 1.5}, **({} if hue else {"color": BLACK}),
     )  # fmt: skip
-    ax.set_xlabel("")
+    ax.set_xlabel("bar: mean · whisker: one standard deviation", color=GREY, fontsize=11)
     return ax

@@ -45,6 +45,8 @@ from .insight import place_map, pointing_game
 from .measure import latency
 from .models import GlyphNet
 from .training import RECIPES, Recipe, fit, prepare, progress_bar, save_weights, train_once
+from .training.checkpoint import of_pictures
+from .training.processes import accelerator
 from .training.recipe import PRECISIONS
 
 GLYPHWORLD_TRAIN, GLYPHWORLD_TEST = 4000, 2000  # pictures
@@ -60,7 +62,6 @@ Architecture = tuple[str, dict[str, object]]  # a class of attn_lessons.models, 
 def main(arguments: list[str] | None = None) -> None:
     options = parse(arguments)
     options.words = sys.argv[1:] if arguments is None else arguments
-    options.network = options.network or ("glyph_net" if getattr(options, "data", None) in PUZZLES else "small_cnn")
     torch.set_num_threads(options.threads)
     options.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if os.environ.get("WORLD_SIZE", "1") != "1":
@@ -91,20 +92,20 @@ def run(options: argparse.Namespace) -> None:
         about |= {"pictures": train.name, "seed": options.seed, "test_accuracy": round(last.test_accuracy, 4)}
         options.weights.parent.mkdir(parents=True, exist_ok=True)
         save_weights(model, options.weights, about | header(options, recipe))
-        epochs.round(4).to_csv(options.weights.with_suffix(".csv"), index=False)
+        digits = {name: 4 for name in epochs if name != "learning_rate"}
+        epochs.round(digits).to_csv(options.weights.with_suffix(".csv"), index=False)
 
 
 def sweep(options: argparse.Namespace) -> None:
     """Mechanisms × seeds on photographs."""
     train, test = photographs(options)
     cases = list(photograph_cases(train, test, options, range(options.seeds)))
-    record(options, cases, train, recipe_of(options), no_score)
+    record(options, cases, train, recipe_of(options), no_score, of_pictures(train, test))
 
 
 def sweep_puzzles(options: argparse.Namespace) -> None:
     """Mechanisms × seeds on GlyphWorld."""
-    options.network = "glyph_net"
-    record(options, list(glyphworld_cases(options)), glyphworld("key", 1), recipe_of(options), pointing)
+    record(options, list(glyphworld_cases(options)), glyphworld("key", 1), recipe_of(options), pointing, {})
 
 
 # ---------------------------------------------------------------------------------------------- the command line
@@ -126,8 +127,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         kind.add_argument("--size", type=count, default=32, help="height and width of those (default: %(default)s)")
         kind.add_argument("--pictures", type=count, help="train on so many of them, chosen by the seed (default: all)")
         kind.add_argument("--network", choices=list(NETWORKS), help="default: glyph_net for a puzzle, else small_cnn")
-        kind.add_argument("--width", type=float, default=1, help="of a VGG: channels as a share of its own")
-        kind.add_argument("--blocks", type=int, nargs="+", default=[1, 2, 3, 4, 5], help="of a VGG that get attention")
+        kind.add_argument("--width", type=float, help="of a VGG: channels as a share of its own (default: 1)")
+        kind.add_argument("--blocks", type=int, nargs="+", help="of a VGG that get attention (default: all five)")
         kind.add_argument("--recipe", choices=list(RECIPES), help="default: what the network is usually trained with")
         kind.add_argument("--compile", action="store_true", help="torch.compile the network first")
     for kind in (one, many, puzzles):
@@ -149,8 +150,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         kind.add_argument("--seeds", type=count, default=5)
         kind.add_argument("--out", type=Path, required=True, help="the CSV to write or to continue")
     options = parser.parse_args(arguments)
-    if options.kind != "glyphworld" and (options.data is None) == (options.train is None or options.test is None):
-        parser.error("say what to train on: either --data, or both --train and --test.")
+    if options.kind != "glyphworld":
+        if (options.data is not None, options.train is None, options.test is None) not in ((1, 1, 1), (0, 0, 0)):
+            parser.error("say what to train on: either --data, or both --train and --test.")
+        options.network = options.network or ("glyph_net" if options.data in PUZZLES else "small_cnn")
+        if not options.network.startswith("vgg") and (options.width, options.blocks) != (None, None):
+            parser.error(f"--width and --blocks are of a VGG, and this is a {options.network}.")
     return options
 
 
@@ -191,6 +196,8 @@ def photographs(options: argparse.Namespace) -> tuple[ImageSet, ImageSet]:
 
 
 def photograph_cases(train: ImageSet, test: ImageSet, options: argparse.Namespace, seeds: list[int]) -> Iterator[Case]:
+    if options.pictures and options.pictures > len(train):
+        raise ValueError(f"--pictures {options.pictures}: there are only {len(train):,} to train on.")
     for seed in seeds:
         chosen = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))[: options.pictures]
         yield train.name, seed, lambda chosen=chosen: (train[chosen], test)
@@ -210,7 +217,7 @@ def describe(network: str, arm: str, pictures: ImageSet, options: argparse.Names
     if network == "small_cnn":
         return "SmallCNN", chosen
     depth, norm = re.fullmatch(r"vgg(\d+)(_bn)?", network).groups()
-    where = {"head": "cifar", "width": options.width, "blocks": options.blocks}
+    where = {"head": "cifar", "width": options.width or 1, "blocks": options.blocks or [1, 2, 3, 4, 5]}
     return "VGG", {"depth": int(depth), "batch_norm": norm is not None, **where, **chosen}
 
 
@@ -247,12 +254,18 @@ def read_arm(arm: str, **common: object) -> tuple[str, dict[str, object]]:
 def step_times(arms: dict[str, Callable[[], nn.Module]], recipe: Recipe, example: ImageSet) -> dict[str, float]:
     """Milliseconds of a forward and backward pass of each arm, in turns: a busy machine slows all of them alike."""
 
-    def step(model: nn.Module):
-        size, device = example.images.shape[1:], next(model.parameters()).device
-        images = prepare(torch.zeros(recipe.batch_size, *size, dtype=torch.uint8, device=device))
-        return lambda: model(images).sum().backward()
+    models = {arm: build() for arm, build in arms.items()}
+    device = next(next(iter(models.values())).parameters()).device
+    images = prepare(torch.zeros(recipe.batch_size, *example.images.shape[1:], dtype=torch.uint8, device=device))
 
-    return latency({arm: step(build()) for arm, build in arms.items()}, rounds=9).ms.to_dict()
+    with accelerator(device, recipe) as engine:
+
+        def step(model: nn.Module) -> None:
+            with engine.autocast():
+                scores = model(images)
+            scores.float().sum().backward()
+
+        return latency({arm: partial(step, model) for arm, model in models.items()}, rounds=9).ms.to_dict()
 
 
 def no_score(model: nn.Module, test: ImageSet) -> dict[str, float]:
@@ -285,23 +298,30 @@ def record(
     example: ImageSet,
     recipe: Recipe,
     score: Callable[[nn.Module, ImageSet], dict[str, float]],
+    pictures: dict[str, str],
 ) -> None:
     """Train what the CSV does not hold yet, and append a row for each run; `score` adds columns of its own.
 
-    `example` has the classes and the picture size of all cases.
+    `pictures` says which ones they are, where their name does not.
+
+    `example` has the picture size of all cases, and the most classes that any of them has.
     """
     arms = {arm: partial(build, describe(options.network, arm, example, options), options) for arm in options.attention}
     milliseconds = step_times(arms, recipe, example)  # a misspelt mechanism is found now, before anything is written
     out: Path = options.out
     out.parent.mkdir(parents=True, exist_ok=True)
-    about = header(options, recipe) | {"settings": settings(options), "seeds": options.seeds}
+    about = header(options, recipe) | {"settings": settings(options) | pictures, "seeds": options.seeds}
     done, columns = set(), None
     if out.exists():
-        expect_same_making(out, about)
-        with open(out, newline="") as file:
+        with open(out, newline="", encoding="utf-8") as file:
             rows = csv.DictReader(file)
             done, columns = {(row["data"], row["arm"], int(row["seed"])) for row in rows}, rows.fieldnames
-    with open(out, "a", newline="", buffering=1) as file, progress_bar(len(cases) * len(arms), "runs") as bar:
+    if done:
+        expect_same_making(out, about)
+    with (
+        open(out, "a", newline="", buffering=1, encoding="utf-8") as file,
+        progress_bar(len(cases) * len(arms), "runs") as bar,
+    ):
         for data, seed, pair in cases:
             todo = [arm for arm in arms if (data, arm, seed) not in done]
             bar.update(len(arms) - len(todo))
@@ -312,11 +332,12 @@ def record(
                 row = {"data": data, "arm": arm, "seed": seed, **{k: round(v, 4) for k, v in result.items()}}
                 if columns not in (None, list(row)):
                     raise ValueError(f"{out.name} has other columns than this recording: name another file with --out.")
+                # First how the row was made, then the row: killed between the two, there is no row of unknown making.
+                out.with_suffix(".json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
                 writer = csv.DictWriter(file, row)
                 if file.tell() == 0:
                     writer.writeheader()
                 writer.writerow(row)
-                out.with_suffix(".json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
                 bar.update()
 
 
@@ -331,13 +352,14 @@ def expect_same_making(out: Path, about: dict[str, object]) -> None:
     path = out.with_suffix(".json")
     before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     for part in ("recipe", "settings"):
-        now = json.loads(json.dumps(about[part]))  # as it is read back: tuples are lists
-        if different := {name for name, value in before.get(part, now).items() if now[name] != value}:
-            name = min(different)
-            raise ValueError(
-                f"{out.name} was recorded with {name} {before[part][name]!r}, and this recording has {now[name]!r}: "
-                f"name another file with --out."
-            )
+        now, then = json.loads(json.dumps(about[part])), before.get(part, {})  # as it is read back: tuples are lists
+        for name in now | then:
+            if name not in then or now.get(name) != then[name]:
+                was = f"with {name} {then[name]!r}" if name in then else f"without a word about {name}"
+                raise ValueError(
+                    f"{out.name} was recorded {was}, and this recording has {now.get(name)!r}: name another file with "
+                    f"--out."
+                )
 
 
 def header(options: argparse.Namespace, recipe: Recipe) -> dict[str, object]:

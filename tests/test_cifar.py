@@ -117,8 +117,12 @@ def test_an_altered_archive_is_never_read(folder, monkeypatch, capsys):
     archive(CIFAR100, folder, monkeypatch)
     data = (folder / CIFAR100.filename).read_bytes()
     (folder / CIFAR100.filename).write_bytes(data[:-5] + b"?" + data[-4:])
-    with pytest.raises(DownloadError, match="could not be fetched"):
+    before = (folder / CIFAR100.filename).read_bytes()
+    with pytest.raises(FileNotFoundError, match=r"checksum is wrong.*download=False"):
         cifar100(download=False)
+    assert (folder / CIFAR100.filename).read_bytes() == before  # nothing is asked for, and nothing moved
+    with pytest.raises(DownloadError, match="could not be fetched"):
+        cifar100()
     assert "cifar-100-python.tar.gz is not what was published" in capsys.readouterr().out
 
 

@@ -15,7 +15,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from attn_lessons.datasets import ImageSet
+from attn_lessons.models import VGG, GlyphNet
 from attn_lessons.training import Recipe, fit
+from attn_lessons.training.checkpoint import fingerprint
 
 RECIPES = {
     "adamw, cosine": Recipe(4, 8, "adamw", 0.02),
@@ -38,6 +40,10 @@ def network() -> nn.Module:
     return nn.Sequential(
         nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Dropout(0.3), nn.Linear(144, 2)
     )
+
+
+def tiny_vgg(place: str) -> VGG:
+    return VGG(11, 2, head="cifar", attention="eca", place=place, width=1 / 16)
 
 
 class Stops(nn.Sequential):
@@ -124,6 +130,14 @@ t.train({folder!r})
 """
 
 
+def test_stopped_in_its_first_epoch_the_same_model_starts_from_its_first_weights_again(tmp_path):
+    whole = train(None)
+    model = Stops(network(), 3, KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, model=model)  # two steps away from where it began
+    same_run(train(tmp_path, model=model), whole)
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows has no SIGKILL")
 @pytest.mark.parametrize(("where", "write"), [("row", 2), ("row", 10), ("save", 2), ("replace", 3)])
 def test_a_killed_process_goes_on(where, write, tmp_path, one_thread):
@@ -171,6 +185,47 @@ def test_another_run_in_the_folder_is_not_continued(change, words, tmp_path):
         train(tmp_path, **change)
     assert "another folder" in str(raised.value) and "\n" not in str(raised.value)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_run_without_a_whole_epoch_stands_in_nobodys_way(tmp_path):
+    recipe = Recipe(4, 8, "sgd", 0.01)
+    whole = train(None, recipe)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, model=Stops(network(), 2, KeyboardInterrupt()))
+    same_run(train(tmp_path, recipe), whole)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (lambda: GlyphNet(attention="self", heads=1), lambda: GlyphNet(attention="self", heads=4)),
+        (lambda: GlyphNet(attention="deformable"), lambda: GlyphNet(attention="deformable", offset_range=1)),
+        (lambda: tiny_vgg("before_relu"), lambda: tiny_vgg("after_pool")),
+        (lambda: nn.Sequential(nn.Dropout(0.1)), lambda: nn.Sequential(nn.Dropout(0.2))),
+    ],
+)
+def test_networks_of_other_options_are_others(one, other):
+    first, again, second = (fingerprint(build(), pictures(), pictures())["network"] for build in (one, one, other))
+    assert first == again != second
+
+
+def test_a_run_of_another_device_is_another_one(tmp_path):
+    train(tmp_path)
+    with safe_open(tmp_path / "last.safetensors", "pt") as file:
+        header = json.loads(file.metadata()["state"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    assert header["run"]["device"] == "cpu"
+    header["run"]["device"] = "cuda"
+    save_file(tensors, tmp_path / "last.safetensors", {"state": json.dumps(header)})
+    with pytest.raises(ValueError, match="device 'cuda', and this one has 'cpu'"):
+        train(tmp_path)
+
+
+def test_a_log_that_is_gone_is_named(tmp_path):
+    train(tmp_path)
+    (tmp_path / "batches.csv").unlink()
+    with pytest.raises(ValueError, match=r"batches\.csv is gone, but not the run's state: delete its folder"):
+        train(tmp_path)
 
 
 def test_other_pictures_of_the_same_name_and_number_are_another_run(tmp_path):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shlex
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,7 +16,7 @@ from PIL import Image
 from attn_lessons import train
 from attn_lessons.datasets import image_folder
 from attn_lessons.models import trained
-from attn_lessons.training import evaluate
+from attn_lessons.training import evaluate, recorded
 
 
 @pytest.fixture(autouse=True)
@@ -238,6 +239,64 @@ def test_all_pictures_and_some_of_them_are_two_recordings(tmp_path, command, pho
         command(out, *words, "--pictures", 5)
 
 
+def test_other_pictures_of_the_same_name_are_another_recording(tmp_path, command, photographs):
+    out, words = tmp_path / "photos.csv", [*photographs, "--seeds", 1]
+    command(out, *words)
+    path = tmp_path / "train" / "class00" / "0.png"
+    Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
+    with pytest.raises(ValueError, match=r"photos\.csv was recorded with training pictures '12 of Noise, small"):
+        command(out, *words, "--attention", "none", "se", "eca")
+
+
+@pytest.mark.parametrize("part", ["settings", "recipe"])
+def test_rows_of_unknown_making_are_not_continued(part, tmp_path, command):
+    out = tmp_path / "glyphs.csv"
+    command(out, *GLYPHS[:3], "--seeds", 1)
+    path = out.with_suffix(".json")
+    path.write_text(json.dumps({name: value for name, value in json.loads(path.read_text()).items() if name != part}))
+    with pytest.raises(ValueError, match=r"glyphs\.csv was recorded without a word about \w+, and this recording has"):
+        command(out, *GLYPHS[:3], "--seeds", 2)
+
+
+def test_a_name_in_any_script_is_found_again(tmp_path, command, photographs):
+    words = [word if word != "Noise, small" else "Rauschen, 32×32 · ノイズ" for word in photographs]
+    first, _ = command(tmp_path / "photos.csv", *words, "--seeds", 1)
+    again, _ = command(tmp_path / "photos.csv", *words, "--seeds", 1)
+    assert first == again and again[0]["data"] == "Rauschen, 32×32 · ノイズ"
+
+
+def test_more_pictures_than_there_are_is_refused(tmp_path, photographs):
+    with pytest.raises(ValueError, match=r"--pictures 13: there are only 12 to train on"):
+        train.main([*map(str, photographs), "--pictures", "13", "--out", str(tmp_path / "x.csv")])
+    assert not (tmp_path / "x.csv").exists()
+
+
+@pytest.mark.parametrize("name", ["glyphworld_gates", "glyphworld_global", "glyphworld_lookup"])
+def test_the_recordings_of_the_course_can_be_continued(name, monkeypatch):
+    monkeypatch.undo()  # the real recipes
+    _, recorded_as = recorded(name)
+    for command in recorded_as["command"].split(" && "):
+        options = train.parse(shlex.split(command)[3:])
+        about = {"recipe": train.recipe_of(options).in_words(), "settings": train.settings(options)}
+        train.expect_same_making(Path(__file__).parents[1] / options.out, about)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_step_is_timed_in_the_precision_of_the_recipe(precision):
+    seen = set()
+
+    class Looks(torch.nn.Linear):
+        def forward(self, x):
+            y = super().forward(x.flatten(1))
+            seen.add(y.dtype)
+            return y
+
+    example = train.glyphworld("key", 1)
+    recipe = replace(train.RECIPES["glyphworld"], precision=precision)
+    train.step_times({"looks": lambda: Looks(3 * 64 * 64, 2)}, recipe, example)
+    assert seen == {{"fp32": torch.float32, "bf16": torch.bfloat16}[precision]}
+
+
 def test_a_word_is_an_option_too():
     assert train.read_arm("deformable:position=table,norm=True") == (
         "deformable",
@@ -306,8 +365,17 @@ def test_a_run_on_pictures_of_yours_with_vgg(tmp_path, photographs):
     assert len((tmp_path / "run" / "batches.csv").read_text().splitlines()) == 1 + 3
 
 
-@pytest.mark.parametrize("words", [[], ["--data", "key", "--train", "a", "--test", "b"], ["--train", "a"]])
+@pytest.mark.parametrize(
+    "words", [[], ["--data", "key", "--train", "a", "--test", "b"], ["--data", "key", "--train", "a"], ["--train", "a"]]
+)
 def test_a_run_without_pictures_is_refused(words, capsys, tmp_path):
     with pytest.raises(SystemExit):
         train.main(["run", *words, "--folder", str(tmp_path / "run")])
     assert "either --data, or both --train and --test" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["--width", "0.5"], ["--blocks", "5"]])
+def test_what_only_a_vgg_has_is_refused_for_others(words, capsys, tmp_path):
+    with pytest.raises(SystemExit):
+        train.main(["run", "--data", "key", *words, "--folder", str(tmp_path / "run")])
+    assert "--width and --blocks are of a VGG, and this is a glyph_net" in capsys.readouterr().err

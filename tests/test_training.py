@@ -243,7 +243,7 @@ def test_a_bad_recipe_is_refused_and_the_argument_named(wrong):
 
 def test_whatever_can_be_called_augments(tmp_path):
     recipe = Recipe(1, 8, augment=partial(random_crop, 2))
-    assert recipe.in_words()["augment"] == "partial"
+    assert recipe.in_words()["augment"] == "random_crop(2)"
     recipe = replace(recipe, augment=lambda images, dice: images)
     fit(tiny(), red_or_blue(), red_or_blue(8), recipe, folder=tmp_path, progress=False)
 

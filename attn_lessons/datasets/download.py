@@ -48,9 +48,13 @@ def data_folder() -> Path:
 def in_data_folder(name: str, urls: Sequence[str], sha256: str, size: int, download: bool) -> Path:
     """`fetch` the file `name` into `data_folder`, or say that it is not there if `download` is False."""
     path = data_folder() / name
-    if not download and not path.exists():
+    if download:
+        return fetch(urls, path, sha256, size)
+    if not path.exists():
         raise FileNotFoundError(f"{name} is not in {path.parent}, and download=False.")
-    return fetch(urls, path, sha256, size)
+    if checksum(path) != sha256:
+        raise FileNotFoundError(f"{path} is not what was published (its checksum is wrong), and download=False.")
+    return path
 
 
 def fetch(urls: Sequence[str], path: str | os.PathLike, sha256: str, size: int) -> Path:

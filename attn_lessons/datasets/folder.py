@@ -97,8 +97,8 @@ def decoded(path: Path, names: list[str], read: Callable[[str], bytes], size: in
 
 def opened_picture(data: bytes) -> Image.Image:
     picture = Image.open(io.BytesIO(data))
-    if picture.mode.startswith("I;16"):  # `convert` would cut its 65,536 greys off at 255
-        picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+    if picture.mode.startswith("I"):  # "I;16", or "I" for a PGM: `convert` would cut its 65,536 greys off at 255
+        picture = Image.fromarray((np.asarray(picture) >> 8).clip(0, 255).astype(np.uint8))
     return picture.convert("RGB")
 
 

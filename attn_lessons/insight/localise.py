@@ -182,7 +182,7 @@ def overlap(maps: torch.Tensor, masks: torch.Tensor, threshold: float = 0.5) -> 
 def box_masks(boxes: torch.Tensor, height: int, width: int) -> torch.Tensor:
     """Masks, bool (n, height, width), of boxes (n, 4): x and y of the first and of the last pixel inside.
 
-    A round object fills only 78 % of its box: a map that is exactly the object does not reach an overlap of 1.
+    A disc fills only π/4 of its box: a map that is exactly the object does not reach an overlap of 1.
 
     Examples
     --------

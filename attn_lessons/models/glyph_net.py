@@ -67,12 +67,12 @@ class GlyphNet(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, 3, H, W)
         if x.dim() != 4 or x.shape[1] != 3:
             raise ValueError(f"GlyphNet takes pictures of shape (B, 3, H, W); these have shape {tuple(x.shape)}.")
-        features = self.features(x)  # (B, 48, H/4, W/4)
+        features = self.features(x)  # (B, 48, H/4, W/4); far-sighted: H/16, W/16
         return self.classify(self.norm(features.mean((2, 3))))  # (B, num_classes)
 
     @torch.no_grad()
     def votes(self, x: torch.Tensor) -> torch.Tensor:  # (B, 3, H, W)
-        """What every place says alone, (B, num_classes, H/4, W/4): in evaluation mode their mean is the answer."""
-        features = self.features(x).permute(0, 2, 3, 1)  # (B, H/4, W/4, 48)
+        """What every place says alone, (B, num_classes, h, w): in evaluation mode, their mean is the answer."""
+        features = self.features(x).permute(0, 2, 3, 1)  # (B, h, w, 48)
         votes = self.classify(self.norm(features.flatten(0, 2)))
         return votes.unflatten(0, features.shape[:3]).permute(0, 3, 1, 2)

@@ -102,6 +102,7 @@ class VGG(nn.Module):
         self.avgpool, self.classifier = classifier(head, widths[-1], whole_number("num_classes", num_classes, 1))
         initialise(self)
 
+        self.place, self.start = place, start
         self.attention = nn.ModuleDict()
         self.slots: dict[int, str] = {}  # index in `features` → the name of the mechanism right behind it
         for block in blocks:

@@ -5,6 +5,7 @@ Introduced in lesson 09.
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import zlib
@@ -82,6 +83,8 @@ class Checkpoint:
     def load(self) -> int:
         """Take up the saved state, if there is one; returns the number of epochs that are done.
 
+        A state of another run is no obstacle if that run has not finished an epoch.
+
         Raises
         ------
         ValueError
@@ -92,7 +95,8 @@ class Checkpoint:
         try:
             with safe_open(self.path, "pt") as file:
                 header = json.loads(file.metadata()["state"])
-                saved = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                # Clones: a tensor of the file maps the file, which Windows then lets nobody replace.
+                saved = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
         except Exception as error:
             raise ValueError(
                 f"{self.path} is not a checkpoint that can be read ({error}): delete it to start anew."
@@ -100,6 +104,8 @@ class Checkpoint:
         for name, value in self.run.items():
             before = header["run"].get(name)
             if before != value:
+                if header["epoch"] == 0:
+                    return 0  # it had not come further than its first epoch: nothing is lost
                 raise ValueError(
                     f"{self.path.parent} holds a run with {name} {before!r}, and this one has {value!r}: name another "
                     f"folder, or delete that one."
@@ -144,14 +150,26 @@ class Checkpoint:
 
 def fingerprint(network: nn.Module, *sets: ImageSet) -> dict[str, str]:
     """What tells this network and these pictures from others, in a few words each."""
-    parts = [(name, type(part).__name__, part.extra_repr()) for name, part in network.named_modules() if name]
-    words = {"network": f"{len(parts)} layers {zlib.crc32(repr(parts).encode()):08x}"}
+    parts = [(name, type(part).__name__ if name else "", options_of(part)) for name, part in network.named_modules()]
+    shapes = [(name, tuple(tensor.shape)) for name, tensor in network.state_dict().items()]
+    return {"network": f"{len(parts) - 1} layers {zlib.crc32(repr((parts, shapes)).encode()):08x}"} | of_pictures(*sets)
+
+
+def of_pictures(*sets: ImageSet) -> dict[str, str]:
+    """The name, number and checksum of the pictures to train on, and of those to test on."""
+    words = {}
     for what, pictures in zip(("training pictures", "test pictures"), sets, strict=True):
         crc = 0
         for tensor in (pictures.images, pictures.labels):
             crc = zlib.crc32(tensor.cpu().contiguous().numpy(), crc)
         words[what] = f"{len(pictures)} of {pictures.name} {crc:08x}"
     return words
+
+
+def options_of(part: nn.Module) -> dict[str, object]:
+    """What it was built with, as far as it keeps plain arguments under their names: heads, place, kernel_size, …"""
+    kept = {name: vars(part).get(name) for name in inspect.signature(type(part)).parameters}
+    return {name: value for name, value in kept.items() if isinstance(value, bool | int | float | str | tuple | list)}
 
 
 def part(tensors: dict[str, torch.Tensor], kind: str) -> dict[str, torch.Tensor]:

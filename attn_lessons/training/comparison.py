@@ -159,9 +159,10 @@ def recorded(name: str) -> tuple[pd.DataFrame, dict]:
     Returns
     -------
     (pandas.DataFrame, dict)
-        One row a run, with the columns of `Comparison.runs`, ``data`` and ``step_ms`` (a forward and backward pass of
-        one batch, in turns with the other arms; milliseconds), on GlyphWorld also ``votes_on_target``,
-        ``gates_on_target`` and their ``chance``; and the header: command, recipe, hardware, versions, date.
+        One row a run, with the columns of `Comparison.runs`, of most recordings also ``data`` and ``step_ms`` (a
+        forward and backward pass of one batch, in turns with the other arms; milliseconds), on GlyphWorld
+        ``votes_on_target``, ``gates_on_target`` and their ``chance``; of the bench, its own columns. And the header:
+        command, hardware, versions, date, for runs the recipe.
 
     Raises
     ------

@@ -43,6 +43,8 @@ class Log:
         those epochs are done again."""
         lines: list[str] = []
         if done and self.path:
+            if not self.path.exists():
+                raise ValueError(f"{self.path} is gone, but not the run's state: delete its folder to start anew.")
             title, *rest = (line for line in self.path.read_bytes().decode().splitlines(True) if line.endswith("\n"))
             lines = [title, *(line for line in rest if int(line.partition(",")[0]) <= done)]
             self.rows += [{name: number(text) for name, text in row.items()} for row in csv.DictReader(lines)]

@@ -103,10 +103,14 @@ def fit(
         in_one_sentence(recipe, batches.rows, folder),
     ):
         torch.manual_seed(seed + engine.process_index)  # dropout
-        run = recipe.in_words() | {"seed": seed} | (fingerprint(model, train, test) if folder else {})
+        run = recipe.in_words() | {"seed": seed, "device": device.type}
+        run |= fingerprint(model, train, test) if folder else {}
         checkpoint = Checkpoint(folder, run, model, optimizer, schedule, {"order": order, "augment": dice}, engine)
         done = checkpoint.load()
         batches.keep(done), epochs.keep(done), bar.update(done * per_epoch)
+        if folder and not done:  # a run that is stopped in its first epoch starts from these weights again
+            engine.wait_for_everyone()
+            checkpoint.save(0, {}, best=False)
         network, stepper = in_processes(model, engine), engine.prepare_optimizer(optimizer)
 
         for epoch in range(done + 1, recipe.epochs + 1):
