@@ -16,7 +16,7 @@ setup:  ## make .venv ready (the other targets do it when needed; PYTHON=python3
 lab: setup  ## open the lessons in JupyterLab (LAB_OPTIONS="--port=9000" passes options on)
 	@$(VENV_PYTHON) .ci/lab.py $(LAB_OPTIONS)
 
-test: setup  ## run the tests and every lesson, and compare each cell with its committed output
+test: setup  ## run the tests and every lesson, and compare what is the same on all machines with the committed outputs
 	$(VENV_PYTHON) -m pytest --durations=15 tests $(wildcard notebooks)
 
 browser: setup  ## run the lessons in a browser, training in full; what it showed goes into build/browser/

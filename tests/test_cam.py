@@ -386,6 +386,17 @@ def test_randomising_goes_from_the_last_layer_to_the_first():
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
+@pytest.mark.parametrize("mechanism", [name for name in MECHANISMS if name != "none"])
+def test_randomising_leaves_no_layer_out(mechanism):
+    """Not even one whose weights are used without calling it."""
+    network = GlyphNet(3, mechanism, **({"size": (8, 8)} if mechanism == "linformer" else {}))
+    for weights in network.parameters():
+        nn.init.normal_(weights)
+    *_, (_, twin) = randomised(network, torch.rand(1, 3, 32, 32))
+    same = [name for name, weights in twin.named_parameters() if torch.equal(weights, network.get_parameter(name))]
+    assert same == []
+
+
 def test_weights_without_an_initialisation_of_their_own_become_noise_as_large():
     network = nn.Sequential(GlyphNet(3, "linformer", size=(8, 8)))
     names = {}

@@ -44,15 +44,22 @@ def randomised(model: nn.Module, images: torch.Tensor) -> Iterator[tuple[str, nn
     ['3', '0']
     """
     twin, ran = copy.deepcopy(model), []
-    layers = {name: layer for name, layer in twin.named_modules() if list(layer.parameters(recurse=False))}
-    hooks = [layer.register_forward_pre_hook(lambda *_, name=name: ran.append(name)) for name, layer in layers.items()]
+    modules = dict(twin.named_modules())
+    hooks = [part.register_forward_pre_hook(lambda *_, name=name: ran.append(name)) for name, part in modules.items()]
     with evaluation_mode(twin):
         twin(network_input(twin, images[:1]))
     for hook in hooks:
         hook.remove()
-    for name in dict.fromkeys(reversed(ran)):
-        draw_anew(layers[name])
-        yield name, twin
+    turns = {name: turn for turn, name in enumerate(ran)}  # the last, where a layer ran several times
+
+    def turn(name: str) -> int:
+        """Of a layer whose weights are used without calling it, as in CBAM's spatial gate: that of what holds it."""
+        return turns[name] if name in turns else turn(name.rpartition(".")[0])
+
+    for name in sorted(reversed(modules), key=turn, reverse=True):
+        if list(modules[name].parameters(recurse=False)):
+            draw_anew(modules[name])
+            yield name, twin
 
 
 def draw_anew(layer: nn.Module) -> None:
