@@ -217,7 +217,8 @@ def describe(network: str, arm: str, pictures: ImageSet, options: argparse.Names
     if network == "small_cnn":
         return "SmallCNN", chosen
     depth, norm = re.fullmatch(r"vgg(\d+)(_bn)?", network).groups()
-    where = {"head": "cifar", "width": options.width or 1, "blocks": options.blocks or [1, 2, 3, 4, 5]}
+    where = {"head": "cifar", "width": 1 if options.width is None else options.width}
+    where["blocks"] = options.blocks or [1, 2, 3, 4, 5]
     return "VGG", {"depth": int(depth), "batch_norm": norm is not None, **where, **chosen}
 
 

@@ -133,7 +133,7 @@ t.train({folder!r})
 def test_stopped_in_its_first_epoch_the_same_model_starts_from_its_first_weights_again(tmp_path):
     whole = train(None)
     model = Stops(network(), 3, KeyboardInterrupt())
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match="the same call begins again with the first weights, kept in"):
         train(tmp_path, model=model)  # two steps away from where it began
     same_run(train(tmp_path, model=model), whole)
 

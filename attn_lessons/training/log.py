@@ -20,7 +20,9 @@ def in_one_sentence(recipe: Recipe, batches: list[dict], folder: str | Path | No
     except (KeyboardInterrupt, FloatingPointError, torch.cuda.OutOfMemoryError) as error:
         at = f"after batch {batches[-1]['batch']} (epoch {batches[-1]['epoch']})" if batches else "in its first batch"
         if isinstance(error, KeyboardInterrupt):
-            again = "starts anew" if folder is None else f"goes on after the last whole epoch, kept in {folder}"
+            first = not batches or batches[-1]["epoch"] == 1
+            whence = "begins again with the first weights" if first else "goes on after the last whole epoch"
+            again = "starts anew" if folder is None else f"{whence}, kept in {folder}"
             text = f"Training was stopped {at}. The model keeps what it has learned; the same call {again}."
         elif isinstance(error, FloatingPointError):
             rate = recipe.learning_rate
