@@ -132,10 +132,21 @@ def test_executed_in_order_without_errors(path):
 
 
 @lessons
-def test_what_is_not_compared_asserts_something(path):
+def test_what_is_not_compared_is_asserted_or_claimed(path):
     """The cell that prints versions is the exception: there is nothing that must hold."""
-    for cell in cells(path, "nbval-ignore-output"):
-        assert "assert " in cell.source or "lesson.start(" in cell.source, cell.source
+    everything = cells(path)
+    for cell, after in zip(everything, [*everything[1:], None], strict=True):
+        if "nbval-ignore-output" in cell.metadata.get("tags", []) and "lesson.start(" not in cell.source:
+            assert "assert " in cell.source or "claims" in after.metadata.get("tags", []), cell.source
+
+
+@lessons
+def test_claims_are_folded_and_hold(path):
+    for cell in cells(path, kind="code"):
+        assert ("lesson.claim(" in cell.source) == ("claims" in cell.metadata.get("tags", [])), cell.source
+    for cell in cells(path, "claims"):
+        assert "hide-input" in cell.metadata.tags and cell.metadata["cellView"] == "form"
+        assert cell.metadata["jupyter"]["source_hidden"] and not cell.outputs
 
 
 @lessons

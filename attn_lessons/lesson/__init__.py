@@ -1,7 +1,8 @@
-"""What the notebooks themselves need: a start, something to move, a quiz."""
+"""What the notebooks themselves need: a start, promises that are tested, something to move, a quiz."""
 
+from .claims import claim, say
 from .explore import explore
 from .quiz import Question, quiz
 from .start import Lesson, start
 
-__all__ = ["Lesson", "Question", "explore", "quiz", "start"]
+__all__ = ["Lesson", "Question", "claim", "explore", "quiz", "say", "start"]

@@ -1,0 +1,68 @@
+"""`make other-machines`: trainings begin a little off, nothing else in a lesson changes, a broken claim is reported."""
+
+import os
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+
+sys.path.append(str(Path(__file__).resolve().parent.parent / ".ci"))
+other_machines = pytest.importorskip("other_machines", exc_type=ImportError)
+
+LESSON = """
+import copy, torch
+from attn_lessons import lesson
+torch.manual_seed(0)
+one = torch.nn.Linear(30, 30)
+two, start, state = copy.deepcopy(one), one.weight.detach().clone(), torch.get_rng_state()
+for layer in (one, two):
+    torch.optim.SGD(layer.parameters(), lr=0.1)
+off = (one.weight / start - 1).abs().max().item()
+assert torch.equal(one.weight, two.weight) and torch.equal(torch.get_rng_state(), state)
+assert not {"Optimizer", "disturbed", "json"} & {*globals()}
+""".strip()
+CLAIM = "lesson.claim(off > 1e-9, 'The weights have moved.')"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    cells = [new_code_cell(LESSON), new_code_cell(CLAIM), new_code_cell("lesson.claim(off < 1e-5, 'By a millionth.')")]
+    for number, cell in enumerate(cells, 1):
+        cell.execution_count = number
+    nbformat.write(new_notebook(cells=cells), tmp_path / "01_toy.ipynb")
+    return tmp_path
+
+
+def test_trainings_begin_off_equal_ones_equally_and_a_claim_leaves_its_margin(folder, capsys):
+    lesson, _, passed, margins = other_machines.run(folder / "01_toy.ipynb", "disturbed 1", {"DISTURBED_SEED": "1"})
+    assert (lesson, passed) == ("01_toy", True), capsys.readouterr().out
+    assert [row["claim"] for row in margins] == ["off > 1e-09", "off < 1e-05"]
+    assert 1e-6 < margins[0]["margin"] < 1e-5
+    assert "passed" in capsys.readouterr().out
+
+
+def test_a_broken_claim_is_named_and_the_exit_status_says_so(folder, capsys, monkeypatch):
+    monkeypatch.setenv("SEEDS", "1")
+    monkeypatch.setattr(other_machines, "SETTINGS", {"SSE4.1": other_machines.SETTINGS["SSE4.1"]})
+    assert other_machines.main([], folder) == 1  # on SSE4.1 nothing is disturbed
+    printed = capsys.readouterr().out
+    assert "FAILED: Cell 1" in printed and "The weights have moved." in printed and "By a millionth." not in printed
+    assert "01_toy                       1 of 1 disturbed runs passed; SSE4.1 FAILED" in printed
+
+
+def test_close_calls_are_the_claims_within_four_standard_deviations():
+    rows = [[{"claim": "safe", "margin": 1 + 0.01 * i}, {"claim": "close", "margin": 0.1 + 0.05 * i}] for i in range(3)]
+    results = [("02_se", f"disturbed {i}", True, row) for i, row in enumerate(rows)]
+    results += [("02_se", "SSE4.1", True, rows[0]), ("03_cbam", "disturbed 1", True, rows[0])]
+    assert other_machines.close_calls("02_se", results) == [("close", pytest.approx(3))]
+
+
+def test_an_unknown_lesson_is_one_sentence(folder, capsys):
+    assert other_machines.main(["14"], folder) == 1
+    assert "no such lesson: 14" in capsys.readouterr().out
+
+
+def test_no_variable_of_this_run_disturbs_a_lesson():
+    assert not {"DISTURBED_SEED", "DISTURBED_MARGINS"} & {*os.environ}
