@@ -73,6 +73,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """One network, and everything that its training leaves."""
+    recipe = recipe_of(options)
     if options.data in PUZZLES:
         train, test = glyphworld_pair(options.data, options.pictures or GLYPHWORLD_TRAIN, options.seed)
     else:
@@ -81,7 +82,6 @@ def run(options: argparse.Namespace) -> None:
     torch.manual_seed(options.seed)
     architecture = describe(options.network, options.attention, train, options)
     model = build(architecture, options)
-    recipe = recipe_of(options)
     epochs = fit(model, train, test, recipe, options.seed, options.folder).epochs
     last = epochs.iloc[-1]
     if PartialState().is_main_process:
@@ -98,9 +98,10 @@ def run(options: argparse.Namespace) -> None:
 
 def sweep(options: argparse.Namespace) -> None:
     """Mechanisms × seeds on photographs."""
+    recipe = recipe_of(options)
     train, test = photographs(options)
     cases = list(photograph_cases(train, test, options, range(options.seeds)))
-    record(options, cases, train, recipe_of(options), no_score, of_pictures(train, test))
+    record(options, cases, train, recipe, no_score, of_pictures(train, test))
 
 
 def sweep_puzzles(options: argparse.Namespace) -> None:
@@ -381,5 +382,10 @@ def header(options: argparse.Namespace, recipe: Recipe) -> dict[str, object]:
 if __name__ == "__main__":
     try:
         main()
-    except (ValueError, TypeError, OSError) as error:  # each says in one sentence what was given and what is allowed
+    except (
+        ValueError,
+        TypeError,
+        OSError,
+        FloatingPointError,
+    ) as error:  # each says in one sentence what was given and what is allowed
         sys.exit(f"attn_lessons.train: {error}")

@@ -5,6 +5,11 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from multiprocessing import Process, get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pandas as pd
@@ -18,7 +23,9 @@ from attn_lessons.datasets import ImageSet
 from attn_lessons.models import VGG, GlyphNet
 from attn_lessons.training import Recipe, fit
 from attn_lessons.training.checkpoint import fingerprint
+from attn_lessons.training.log import alone_in
 
+FILES = ["batches.csv", "best.safetensors", "epochs.csv", "last.safetensors"]
 RECIPES = {
     "adamw, cosine": Recipe(4, 8, "adamw", 0.02),
     "adam, plateau": Recipe(4, 8, "adam", 0.5, schedule="plateau"),
@@ -271,6 +278,75 @@ def test_another_safetensors_file_is_named(tmp_path):
         train(tmp_path)
 
 
+# ------------------------------------------------------------------------------------------ one run at a time
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def in_another_process(what: Callable, *arguments) -> tuple[Process, Connection]:
+    """A fork of this process, which calls ``what(*arguments, connection)``, and the other end of the connection."""
+    fork = get_context("fork")
+    here, there = fork.Pipe()
+    process = fork.Process(target=what, args=(*arguments, there), daemon=True)
+    process.start()
+    return process, here
+
+
+def try_to_train(folder: Path, connection: Connection) -> None:
+    model = network()
+    try:
+        train(folder, RECIPES["sgd, step"], model)
+    except ValueError as error:
+        as_it_was = all(map(torch.equal, model.state_dict().values(), network().state_dict().values()))
+        connection.send((str(error), as_it_was))
+
+
+def hold(folder: Path, connection: Connection) -> None:
+    with alone_in(folder):
+        connection.send("held")
+        time.sleep(60)
+
+
+forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
+
+
+@forks
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_folder_that_a_run_is_writing_is_refused_and_nothing_is_written(tmp_path):
+    calls = []
+
+    def meanwhile(images, dice):
+        """The same call in another process, in the first epoch and in the third."""
+        calls.append(len(calls))
+        if len(calls) in (2, 10):
+            before = contents(tmp_path)
+            process, connection = in_another_process(try_to_train, tmp_path)
+            assert connection.poll(20)
+            said, as_it_was = connection.recv()
+            process.join()
+            assert said.startswith(f"folder='{tmp_path}' is in use, another process is training") and "\n" not in said
+            assert as_it_was and contents(tmp_path) == before
+        return images
+
+    recipe = replace(RECIPES["sgd, step"], augment=meanwhile)
+    done = train(tmp_path, recipe)
+    assert len(calls) == 16 and sorted(contents(tmp_path)) == FILES
+    same_run(train(tmp_path, recipe), done)
+
+
+@forks
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_lock_goes_with_its_process_even_when_it_is_killed(tmp_path):
+    process, connection = in_another_process(hold, tmp_path)
+    assert connection.recv() == "held"
+    with pytest.raises(ValueError, match="is in use"):
+        train(tmp_path)
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    same_run(train(tmp_path), train(None))
+    assert sorted(contents(tmp_path)) == FILES
+
+
 # ------------------------------------------------------------------------------------------ stopped, in one sentence
 def test_ctrl_c_leaves_a_usable_model_and_says_what_to_do(tmp_path):
     model = Stops(network(), 7, KeyboardInterrupt())
@@ -298,6 +374,31 @@ def test_a_loss_that_is_no_number_stops_before_it_ruins_the_weights(tmp_path):
     assert len(pd.read_csv(tmp_path / "batches.csv")) == 5
 
 
+@pytest.mark.parametrize("test", [pictures(10), None])
+def test_a_last_step_that_ruins_the_weights_is_told(test):
+    """No further batch would find it."""
+    with pytest.raises(FloatingPointError, match=r"after batch 1 .*(nan|no longer finite).*lower than 1e\+39"):
+        fit(network(), pictures(8), test, Recipe(1, 8, "sgd", 1e39), progress=False)
+
+
+def test_an_epoch_that_cannot_be_tested_is_not_kept(tmp_path):
+    class Explodes(nn.Sequential):
+        tests = 0
+
+        def forward(self, x):
+            self.tests += not self.training
+            return super().forward(x) * (float("nan") if self.tests == 3 else 1)
+
+    with pytest.raises(FloatingPointError, match=r"after batch 12 \(epoch 3\), since the test loss is nan: try"):
+        train(tmp_path, model=Explodes(*network()))
+    assert len(pd.read_csv(tmp_path / "epochs.csv")) == 2
+    for name, header in (("last", "state"), ("best", "about")):
+        with safe_open(tmp_path / f"{name}.safetensors", "pt") as file:
+            assert json.loads(file.metadata()[header])["epoch"] <= 2
+            assert all(file.get_tensor(key).isfinite().all() for key in file.keys())  # noqa: SIM118
+    same_run(train(tmp_path), train(None))
+
+
 def test_a_full_gpu_is_told_in_one_sentence():
     model = Stops(network(), 3, torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate …"))
     with pytest.raises(torch.cuda.OutOfMemoryError, match=r"full after batch 2 .*batch_size lower than 8"):
@@ -312,8 +413,7 @@ def test_other_errors_are_left_as_they_are():
 # ------------------------------------------------------------------------------------------ the file
 def test_the_file_holds_nothing_but_tensors_and_json(tmp_path):
     model, _ = train(tmp_path)
-    files = ["batches.csv", "best.safetensors", "epochs.csv", "last.safetensors"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == files
+    assert sorted(path.name for path in tmp_path.iterdir()) == FILES
     with safe_open(tmp_path / "last.safetensors", "pt") as file:
         header = json.loads(file.metadata()["state"])
         for name, value in model.state_dict().items():

@@ -17,6 +17,7 @@ from attn_lessons import train
 from attn_lessons.datasets import image_folder
 from attn_lessons.models import trained
 from attn_lessons.training import evaluate, recorded
+from attn_lessons.training.log import alone_in
 
 
 @pytest.fixture(autouse=True)
@@ -372,6 +373,22 @@ def test_a_run_without_pictures_is_refused(words, capsys, tmp_path):
     with pytest.raises(SystemExit):
         train.main(["run", *words, "--folder", str(tmp_path / "run")])
     assert "either --data, or both --train and --test" in capsys.readouterr().err
+
+
+def test_a_folder_in_use_is_refused(tmp_path):
+    words = ["run", "--data", "key", "--threads", "1", "--folder", str(tmp_path / "run")]
+    with alone_in(tmp_path / "run"), pytest.raises(ValueError, match=r"run' is in use, another process"):
+        train.main(words)
+    assert not list((tmp_path / "run").iterdir())
+
+
+@pytest.mark.parametrize("rate", ["nan", "-1", "0"])
+@pytest.mark.parametrize("kind", [("run", "--folder"), ("sweep", "--out")])
+def test_a_learning_rate_is_refused_before_any_picture_is_read(rate, kind, tmp_path):
+    words = [kind[0], "--train", "nowhere", "--test", "nowhere", "--learning-rate", rate, kind[1], str(tmp_path / "x")]
+    with pytest.raises(ValueError, match=r"^learning_rate="):
+        train.main(words)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("words", [["--width", "0.5"], ["--blocks", "5"]])

@@ -233,6 +233,13 @@ def test_plateau_leaves_the_rate_while_the_training_loss_falls():
         {"batch_size": 0},
         {"epochs": 1.5},
         {"batch_size": "8"},
+        {"learning_rate": -1},
+        {"learning_rate": 0},
+        {"learning_rate": math.nan},
+        {"learning_rate": math.inf},
+        {"learning_rate": "0.1"},
+        {"weight_decay": -0.1},
+        {"weight_decay": math.nan},
     ],
 )
 def test_a_bad_recipe_is_refused_and_the_argument_named(wrong):

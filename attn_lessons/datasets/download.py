@@ -13,16 +13,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
-from typing import IO
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
+from ..lock import try_lock
 from ..progress import progress_bar
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
 
 PATIENCE = 10.0  # seconds in which a source must answer, and deliver
 SLOWEST = 200_000  # bytes a second; a source that gives less is left while there are others
@@ -203,27 +198,8 @@ def locked(path: Path) -> Iterator[None]:
         raise DownloadError(f"{path.name} cannot be written to {path.parent} ({error.strerror}): name another folder "
                             "with ATTN_LESSONS_DATA.") from None  # fmt: skip
     with file:
-        waiting = False
-        while True:
-            try:
-                try_lock(file)
-            except (BlockingIOError, PermissionError):
-                if not waiting:
-                    print(f"Another process is fetching {path.name}: waiting for it.")
-                waiting = True
+        if not try_lock(file):
+            print(f"Another process is fetching {path.name}: waiting for it.")
+            while not try_lock(file):
                 time.sleep(0.1)
-                continue
-            except OSError:  # a filesystem without locks: the checksum still keeps wrong files out
-                pass
-            yield
-            return
-
-
-def try_lock(file: IO[bytes]) -> None:
-    if fcntl:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    else:
-        import msvcrt
-
-        file.seek(0)
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        yield  # also on a filesystem without locks: the checksum still keeps wrong files out

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from ..lock import alone
 from .recipe import Recipe
 
 
@@ -30,6 +31,22 @@ def in_one_sentence(recipe: Recipe, batches: list[dict], folder: str | Path | No
         else:
             text = f"The GPU's memory is full {at}: try a batch_size lower than {recipe.batch_size}."
         raise type(error)(text) from None
+
+
+@contextmanager
+def alone_in(folder: str | Path | None) -> Iterator[None]:
+    """One run at a time writes into `folder`; another one is refused before it has written anything."""
+    if folder is None:
+        yield
+        return
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    with alone(Path(folder) / ".lock") as free:
+        if not free:
+            raise ValueError(
+                f"folder={str(folder)!r} is in use, another process is training into it: wait for its end, or name "
+                f"another folder."
+            )
+        yield
 
 
 class Log:

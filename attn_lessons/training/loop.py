@@ -19,7 +19,7 @@ from ..datasets import ImageSet, normalise
 from ..measure import evaluation_mode
 from ..progress import progress_bar
 from .checkpoint import Checkpoint, fingerprint
-from .log import Log, in_one_sentence
+from .log import Log, alone_in, in_one_sentence
 from .processes import accelerator, in_processes, share
 from .recipe import OPTIMIZERS, Recipe
 
@@ -69,10 +69,10 @@ def fit(
     ------
     ValueError
         If `train` has fewer pictures than one batch, a batch cannot be shared evenly by the processes, `folder` holds
-        another run, or there is a `folder` and no `test`.
+        another run or another process is training into it, or there is a `folder` and no `test`.
     FloatingPointError
-        If the loss is no longer a number; the weights are those of the batch before, but batch norm has already
-        counted this one.
+        If the loss is no longer a number: the weights are those of the batch before, but batch norm has already
+        counted this one. Or if the test loss or a weight is not finite after an epoch: `folder` keeps the one before.
 
     Notes
     -----
@@ -97,6 +97,7 @@ def fit(
 
     with (
         accelerator(device, recipe) as engine,
+        alone_in(folder if engine.is_main_process else None),
         Log(folder, "batches", engine.is_main_process) as batches,
         Log(folder, "epochs", engine.is_main_process) as epochs,
         progress_bar(recipe.epochs * per_epoch, "training", progress and engine.is_main_process) as bar,
@@ -155,6 +156,7 @@ def fit(
             if test is not None:
                 tested = {f"test_{name}": value for name, value in evaluate(model, test).items()}
                 best = all(tested["test_accuracy"] > row["test_accuracy"] for row in epochs.rows)
+            must_be_finite(model, tested)  # no further batch looks at what the last one has done
             epochs.row(
                 epoch=epoch,
                 learning_rate=learning_rate,
@@ -165,6 +167,15 @@ def fit(
             )
             checkpoint.save(epoch, tested, best)
     return History(pd.DataFrame(batches.rows), pd.DataFrame(epochs.rows))
+
+
+def must_be_finite(model: nn.Module, tested: dict[str, float]) -> None:
+    """Stop a run whose last step has ruined the weights, before anything of it is kept."""
+    if not math.isfinite(tested.get("test_loss", 0)):
+        raise FloatingPointError(f"the test loss is {tested['test_loss']}")
+    for name, weights in model.named_parameters():
+        if not weights.isfinite().all():
+            raise FloatingPointError(f"{name} is no longer finite")
 
 
 def prepare(images: torch.Tensor) -> torch.Tensor:

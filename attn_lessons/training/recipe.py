@@ -38,7 +38,7 @@ class Recipe:
     optimizer : {"adamw", "adam", "sgd"}, default "adamw"
         "sgd" has Nesterov momentum 0.9.
     learning_rate : float, default 8e-3
-        The highest of the run.
+        The highest of the run; above 0.
     weight_decay : float, default 1e-2
     schedule : {"cosine", "step", "plateau"}, default "cosine"
         "cosine" rises for the first quarter of the batches and falls to zero over the rest; "step" divides by 10 after
@@ -71,6 +71,9 @@ class Recipe:
             one_of(argument, getattr(self, argument), allowed)
         for argument in ("epochs", "batch_size"):
             whole_number(argument, getattr(self, argument), 1)
+        if real_number("learning_rate", self.learning_rate, 0) == 0:
+            raise ValueError(f"learning_rate={self.learning_rate!r} trains nothing: choose a number above 0.")
+        real_number("weight_decay", self.weight_decay, 0)
         real_number("label_smoothing", self.label_smoothing, 0, below=1)
 
     def in_words(self) -> dict[str, object]:
