@@ -17,7 +17,6 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
 
 
 def parameters(module: nn.Module) -> int:
@@ -43,7 +42,10 @@ def macs(module: nn.Module, *shape: int) -> int:
     >>> macs(nn.Linear(10, 3), 1, 10)
     30
     """
-    x = torch.zeros(shape, device=next(module.parameters(), torch.empty(0)).device)
+    from torch.utils.flop_counter import FlopCounterMode  # imports triton: only who counts waits for it
+
+    weights = (p for p in module.parameters() if p.is_floating_point())
+    x = next(weights, torch.empty(0)).new_zeros(shape)  # on their device, in their dtype
     # Older counters overlook fused attention on the CPU; its two matrix products are the same unfused.
     with evaluation_mode(module), FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
         module(x)

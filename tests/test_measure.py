@@ -43,6 +43,12 @@ def test_macs_add_up_and_leave_no_gradients():
     assert all(p.grad is None for p in model.parameters())
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(("network", "size"), [(GlyphNet, 64), (SmallCNN, 32)])
+def test_macs_are_the_same_in_every_dtype(network, size, dtype):
+    assert macs(network().to(dtype), 1, 3, size, size) == macs(network(), 1, 3, size, size)
+
+
 def test_macs_of_one_picture_in_training_mode():
     assert macs(GlyphNet(), 1, 3, 64, 64) == macs(GlyphNet().eval(), 1, 3, 64, 64)
 
