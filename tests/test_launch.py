@@ -31,7 +31,7 @@ HINTS = {"colab": "Runtime", "kaggle": "Accelerator", "binder": "Binder has none
 REPORT = """
 import json, attn_lessons, numpy, torch
 from attn_lessons import results
-from attn_lessons.lesson.start import gpu_hint
+from attn_lessons.lesson.begin import gpu_hint
 found = dict(course=attn_lessons, numpy=numpy, torch=torch)
 found = {name: module.__file__ for name, module in found.items()}
 found["recording"] = str(results.find("recording", "*.csv", "glyphworld_gates"))

@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import importlib
 import sys
 from dataclasses import dataclass, field
 from xml.etree import ElementTree
@@ -15,11 +14,11 @@ import pytest
 import torch
 
 from attn_lessons import style
-from attn_lessons.lesson import Question, explore, quiz, start
-from attn_lessons.lesson.start import gpu_hint
+from attn_lessons.lesson import Question, explore, questions, quiz, sliders, start
+from attn_lessons.lesson.begin import gpu_hint
 
 mpl.use("Agg")
-ROOMS = [importlib.import_module(f"attn_lessons.{name}") for name in ("lesson.quiz", "lesson.explore", "style")]
+ROOMS = (questions, sliders, style)
 
 
 @dataclass

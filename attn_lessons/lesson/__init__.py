@@ -1,8 +1,8 @@
 """What the notebooks themselves need: a start, promises that are tested, something to move, a quiz."""
 
+from .begin import Lesson, start
 from .claims import claim, say
-from .explore import explore
-from .quiz import Question, quiz
-from .start import Lesson, start
+from .questions import Question, quiz
+from .sliders import explore
 
 __all__ = ["Lesson", "Question", "claim", "explore", "quiz", "say", "start"]
