@@ -2,9 +2,11 @@ PYTHON ?= python3
 VENV_PYTHON = .venv/bin/python
 COLAB_PYTHON ?= 3.13
 OLDEST_PYTHON ?= 3.10
+# Two files at a time, each of them whole and in order, in the order of tests/conftest.py: the long ones first.
+TWO_AT_ONCE = -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab test browser test-colab test-oldest notebooks new-lesson editions slides check-slides site bench figures links format requirements clean
+.PHONY: help setup lab test browser test-colab test-oldest other-machines notebooks new-lesson editions slides check-slides site bench figures links format requirements clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s%s\n", $$1, $$2 }' Makefile
@@ -17,20 +19,23 @@ lab: setup  ## open the lessons in JupyterLab (LAB_OPTIONS="--port=9000" passes 
 	@$(VENV_PYTHON) .ci/lab.py $(LAB_OPTIONS)
 
 test: setup  ## run the tests and every lesson, and compare what is the same on all machines with the committed outputs
-	$(VENV_PYTHON) -m pytest --durations=15 tests $(wildcard notebooks)
+	$(VENV_PYTHON) -m pytest $(TWO_AT_ONCE) --durations=15 tests $(wildcard notebooks)
 
-browser: setup  ## run the lessons in a browser, training in full; what it showed goes into build/browser/
-	BROWSER_TRAINING=full $(VENV_PYTHON) -m pytest --durations=15 tests/test_browser.py
+browser: setup  ## run every lesson in a browser, training in full; what it showed goes into build/browser/
+	BROWSER_LESSONS=all $(VENV_PYTHON) -m pytest --durations=15 tests/test_browser.py
 
 test-colab: setup  ## run every lesson with the older versions that Colab has (COLAB_PYTHON names its Python; 6 GB)
 	.venv/bin/uv venv --quiet --allow-existing --python $(COLAB_PYTHON) .venv-colab
-	.venv/bin/uv pip install --quiet --python .venv-colab -r .ci/colab.txt -e . pytest nbval
-	.venv-colab/bin/python -m pytest --nbval-lax --durations=15 tests/test_launch.py $(wildcard notebooks)
+	.venv/bin/uv pip install --quiet --python .venv-colab -r .ci/colab.txt -e . pytest pytest-xdist nbval
+	.venv-colab/bin/python -m pytest $(TWO_AT_ONCE) --nbval-lax --durations=15 tests/test_launch.py $(wildcard notebooks)
 
 test-oldest: setup  ## run every lesson and test with the oldest versions that pyproject.toml allows (6 GB)
 	.venv/bin/uv venv --quiet --allow-existing --python $(OLDEST_PYTHON) .venv-oldest
 	.venv/bin/uv pip install --quiet --python .venv-oldest --resolution lowest-direct -e '.[dev]'
-	.venv-oldest/bin/python -m pytest --nbval-lax --durations=15 tests $(wildcard notebooks)
+	.venv-oldest/bin/python -m pytest $(TWO_AT_ONCE) --nbval-lax --durations=15 tests $(wildcard notebooks)
+
+other-machines: setup  ## run every lesson as other machines would round it (ONLY="02_se 04_eca"; SEEDS=20 disturbed runs each)
+	@SEEDS=$(SEEDS) $(VENV_PYTHON) .ci/other_machines.py $(ONLY)
 
 notebooks: setup  ## execute the lessons anew and write their outputs (ONLY="02_se 04_eca": just these)
 	@$(VENV_PYTHON) .ci/notebooks.py $(ONLY)

@@ -1,33 +1,25 @@
-"""Threads and seeds: a test module that needs them says ``pytestmark = pytest.mark.usefixtures(…)``."""
-
-from collections.abc import Iterator
-from contextlib import contextmanager
+"""The order of the tests, their threads and their seeds."""
 
 import pytest
-import torch
+
+# These and the lessons take longest and begin first, so that the two processes of `make test` end together.
+LONG = ("test_browser", "test_launch", "test_check", "test_site", "test_glyphworld", "test_attention")
 
 
-@contextmanager
-def single_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # on small layers a second thread costs more than it brings, above all on a busy machine
-    yield
-    torch.set_num_threads(threads)
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: (item.path.stem not in LONG, item.path.suffix != ".ipynb"))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session", autouse=True)
 def one_thread():
-    with single_thread():
-        yield
+    """On small layers a second thread costs more than it brings, and the second core has tests of its own."""
+    import torch  # not above: the process that only hands out the tests has no use for it
 
-
-@pytest.fixture(scope="module")
-def one_thread_throughout():
-    """Also for the fixtures of a module that are made once."""
-    with single_thread():
-        yield
+    torch.set_num_threads(1)
 
 
 @pytest.fixture
-def same_numbers_every_time(one_thread):
+def same_numbers_every_time():
+    import torch
+
     torch.manual_seed(0)

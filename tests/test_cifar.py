@@ -141,7 +141,9 @@ class Call:
         return self.what
 
 
-@pytest.mark.parametrize("trick", [Call(print, ("hello",)), Call(np.load, ("x",)), np.float64(1)], ids=str)
+@pytest.mark.parametrize(
+    "trick", [Call(print, ("hello",)), Call(np.load, ("x",)), np.float64(1)], ids=["print", "np.load", "a number"]
+)
 def test_pickles_may_hold_arrays_only(folder, monkeypatch, trick, capsys):
     write(CIFAR100, folder, monkeypatch, trick)
     with pytest.raises(pickle.UnpicklingError, match="does not belong into a file of pictures"):

@@ -210,7 +210,7 @@ def four_deviations(share: float, n: int) -> float:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_bag_of_patches_stays_at_the_ceiling(name, one_thread):
+def test_a_bag_of_patches_stays_at_the_ceiling(name):
     """A network that adds up what it sees in patches of 7×7 pixels, as GlyphNet does, in less time."""
     torch.manual_seed(0)
     train, test, fast = glyphworld(name, 1920, seed=10), glyphworld(name, 2000, seed=11), torch.channels_last
@@ -266,7 +266,7 @@ class Witness(Scene):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_perfect_local_votes_stay_at_the_ceiling(name, monkeypatch, one_thread):
+def test_perfect_local_votes_stay_at_the_ceiling(name, monkeypatch):
     """The best sum of votes of perfect detectors, by logistic regression: how well a network sees does not matter."""
     monkeypatch.setattr(module, "Scene", Witness)
     monkeypatch.setattr(Witness, "written", [], raising=False)

@@ -147,7 +147,7 @@ def test_stopped_in_its_first_epoch_the_same_model_starts_from_its_first_weights
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows has no SIGKILL")
 @pytest.mark.parametrize(("where", "write"), [("row", 2), ("row", 10), ("save", 2), ("replace", 3)])
-def test_a_killed_process_goes_on(where, write, tmp_path, one_thread):
+def test_a_killed_process_goes_on(where, write, tmp_path):
     whole = train(None)
     tests = str(Path(__file__).parent)
     code = KILLED.format(tests=tests, where=where, write=write, folder=str(tmp_path))

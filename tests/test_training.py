@@ -16,8 +16,6 @@ from attn_lessons.datasets import ImageSet, random_crop
 from attn_lessons.measure import parameters
 from attn_lessons.training import Recipe, compare, evaluate, fit, paired_difference, predict, prepare, recorded, summary
 
-pytestmark = pytest.mark.usefixtures("one_thread_throughout")
-
 QUICK = Recipe(epochs=2, batch_size=8)
 
 
