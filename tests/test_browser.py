@@ -1,8 +1,8 @@
 """A lesson as a learner meets it: all its cells in JupyterLab, and its sliders, quiz and exercises in a browser.
 
-Three lessons, which have all kinds of controls between them. Their networks take a few steps instead of their training,
-and what they reach is not asserted (`HURRIED`): nbval trains and asserts in full. `make browser` takes every lesson, and
-trains in full, too. What the browser showed is kept in build/browser/.
+Three lessons, which have all kinds of controls between them. Their networks take a few steps instead of their
+training, and what they reach is not asserted (`HURRIED`): nbval trains and asserts in full. `make browser` takes every
+lesson, trained in full, too. What the browser showed is kept in build/browser/.
 """
 
 import os
