@@ -45,6 +45,8 @@ def code(cell) -> str:
             pictures.append(picture(data[kind], kind, output.metadata.get(kind, {}).get("alt", "")))
         elif "text/html" in data:
             texts.append(f'<div class="table">{data["text/html"]}</div>')
+        elif "text/markdown" in data:
+            texts.append(html(data["text/markdown"]))
         elif data["text/plain"].strip() and "explore" not in tags(cell):  # the picture is all that can be shown of it
             texts.append(f'<pre class="output">{escape(data["text/plain"].strip(chr(10)))}</pre>')
     wide = max(map(len, cell.source.splitlines()), default=0) > WIDE

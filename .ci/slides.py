@@ -67,7 +67,7 @@ def columns(cells) -> list[list[tuple[str, list[str]]]]:
         if cell.cell_type == "code":
             if "quiz" in tagged:
                 deck[-1].extend((heading, question) for question in questions(cell))
-            elif "check" not in tagged and not only_imports(cell.source):
+            elif not {"check", "claims"} & tagged and not only_imports(cell.source):
                 blocks.append(code(cell))
         elif "quiz" not in tagged:
             whole = tagged & {"predict", "exercise", "objectives", "pitfalls", "references"}
