@@ -14,6 +14,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from hurried import HURRIED
 from nbformat.v4 import new_code_cell
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: `make setup` installs it")
@@ -29,22 +30,6 @@ MINUTE = 60_000  # milliseconds: what a step may take on a busy machine
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chromium-browser"))), None)
 pytestmark = pytest.mark.skipif(not BROWSER, reason="no Chromium here: `sudo apt install chromium`")
 
-HURRIED = """
-import ast
-from attn_lessons import training
-
-def hurried(model, train, test, recipe=None, *more, fit=training.fit, **options):
-    batch_size = (recipe or training.Recipe()).batch_size
-    few = train if len(train) <= 200 else train[: 2 * batch_size]  # what is small already may count its batches
-    return fit(model, few, None if test is None else test[:100], recipe, *more, **options)
-
-class WithoutAsserts(ast.NodeTransformer):
-    def visit_Assert(self, node):
-        return ast.copy_location(ast.Pass(), node)
-
-training.fit = training.comparison.fit = hurried
-get_ipython().ast_transformers.append(WithoutAsserts())
-"""
 READY = "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
 RUN = "() => { jupyterapp.commands.execute('notebook:run-all-cells').then(() => { window.ran = true }) }"
 CELLS = "jupyterapp.shell.currentWidget.model.toJSON().cells"

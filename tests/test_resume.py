@@ -1,15 +1,15 @@
 """Nothing is lost: a run that was stopped goes on, and ends as if it had never been stopped."""
 
+import itertools
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from multiprocessing import Process, get_context
+from multiprocessing import get_context
 from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import pandas as pd
@@ -21,7 +21,7 @@ from torch import nn
 
 from attn_lessons.datasets import ImageSet
 from attn_lessons.models import VGG, GlyphNet
-from attn_lessons.training import Recipe, fit
+from attn_lessons.training import Recipe, checkpoint, fit, loop
 from attn_lessons.training.checkpoint import fingerprint
 from attn_lessons.training.log import alone_in
 
@@ -82,6 +82,42 @@ def same_run(a: tuple, b: tuple) -> None:
     pd.testing.assert_frame_equal(a[1].epochs[columns], b[1].epochs[columns], check_exact=True)
 
 
+# ------------------------------------------------------------------------------------------ in another process
+forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
+
+
+def in_another_process(what: Callable, *arguments) -> tuple[ForkServerProcess, Connection]:
+    """A process that calls ``what(*arguments, connection)``, and the other end of the connection.
+
+    It is forked from a server that has imported what takes seconds. This process must not be forked: on a machine with
+    a GPU its automatic differentiation has threads, which no fork has.
+    """
+    server = get_context("forkserver")
+    server.set_forkserver_preload(["pytest", "pandas", "accelerate", "attn_lessons.models", "attn_lessons.training"])
+    here, there = server.Pipe()
+    process = server.Process(target=what, args=(*arguments, there), daemon=True)
+    process.start()
+    return process, here
+
+
+def killed(where: str, write: int, folder: Path, connection: Connection) -> None:
+    """A run that is killed right before it writes a row, or saves or replaces a file, for the `write`-th time."""
+    writes = itertools.count(1)
+
+    def kill_at(original):
+        def call(*arguments, **options):
+            if next(writes) == write:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return original(*arguments, **options)
+
+        return call
+
+    torch.set_num_threads(1)
+    place, name = {"row": (loop.Log, "row"), "save": (checkpoint, "save_file"), "replace": (os, "replace")}[where]
+    setattr(place, name, kill_at(getattr(place, name)))
+    train(folder)
+
+
 # ------------------------------------------------------------------------------------------ goes on
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
 @pytest.mark.parametrize("at", [1, 4, 5, 9, 16])  # in the first epoch, at the end of one, at the start of one, …
@@ -112,31 +148,6 @@ def test_stopped_again_and_again(tmp_path):
     same_run(train(tmp_path), whole)
 
 
-KILLED = """
-import os, signal, sys
-sys.path.insert(0, {tests!r})
-import test_resume as t, torch
-torch.set_num_threads(1)
-writes = 0
-def kill_at(original):
-    def call(*arguments, **options):
-        global writes
-        writes += 1
-        if writes == {write}:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return original(*arguments, **options)
-    return call
-import attn_lessons.training.checkpoint as c, attn_lessons.training.loop as l
-if {where!r} == "replace":
-    c.os.replace = kill_at(c.os.replace)
-elif {where!r} == "save":
-    c.save_file = kill_at(c.save_file)
-else:
-    l.Log.row = kill_at(l.Log.row)
-t.train({folder!r})
-"""
-
-
 def test_stopped_in_its_first_epoch_the_same_model_starts_from_its_first_weights_again(tmp_path):
     whole = train(None)
     model = Stops(network(), 3, KeyboardInterrupt())
@@ -145,15 +156,13 @@ def test_stopped_in_its_first_epoch_the_same_model_starts_from_its_first_weights
     same_run(train(tmp_path, model=model), whole)
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows has no SIGKILL")
+@forks
 @pytest.mark.parametrize(("where", "write"), [("row", 2), ("row", 10), ("save", 2), ("replace", 3)])
 def test_a_killed_process_goes_on(where, write, tmp_path):
     whole = train(None)
-    tests = str(Path(__file__).parent)
-    code = KILLED.format(tests=tests, where=where, write=write, folder=str(tmp_path))
-    paths = os.pathsep.join([str(Path(tests).parent), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": paths}, capture_output=True)
-    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    process, _ = in_another_process(killed, where, write, tmp_path)
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     same_run(train(tmp_path), whole)
 
 
@@ -283,15 +292,6 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def in_another_process(what: Callable, *arguments) -> tuple[Process, Connection]:
-    """A fork of this process, which calls ``what(*arguments, connection)``, and the other end of the connection."""
-    fork = get_context("fork")
-    here, there = fork.Pipe()
-    process = fork.Process(target=what, args=(*arguments, there), daemon=True)
-    process.start()
-    return process, here
-
-
 def try_to_train(folder: Path, connection: Connection) -> None:
     model = network()
     try:
@@ -307,11 +307,7 @@ def hold(folder: Path, connection: Connection) -> None:
         time.sleep(60)
 
 
-forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
-
-
 @forks
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_folder_that_a_run_is_writing_is_refused_and_nothing_is_written(tmp_path):
     calls = []
 
@@ -321,7 +317,7 @@ def test_a_folder_that_a_run_is_writing_is_refused_and_nothing_is_written(tmp_pa
         if len(calls) in (2, 10):
             before = contents(tmp_path)
             process, connection = in_another_process(try_to_train, tmp_path)
-            assert connection.poll(20)
+            assert connection.poll(60)
             said, as_it_was = connection.recv()
             process.join()
             assert said.startswith(f"folder='{tmp_path}' is in use, another process is training") and "\n" not in said
@@ -335,7 +331,6 @@ def test_a_folder_that_a_run_is_writing_is_refused_and_nothing_is_written(tmp_pa
 
 
 @forks
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_lock_goes_with_its_process_even_when_it_is_killed(tmp_path):
     process, connection = in_another_process(hold, tmp_path)
     assert connection.recv() == "held"

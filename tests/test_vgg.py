@@ -10,7 +10,8 @@ from attn_lessons.measure import macs, parameters
 from attn_lessons.models import VGG, load_matching
 from attn_lessons.models.vgg import DEPTHS, PLACES, WIDTHS, Gradual
 
-SMALL = {"num_classes": 7, "head": "cifar"}
+FULL = {"num_classes": 7, "head": "cifar"}
+SMALL = {**FULL, "width": 1 / 4}
 
 
 def theirs(depth: int, batch_norm: bool, **options) -> nn.Module:
@@ -46,7 +47,15 @@ def test_linear_attention_adds_four_linear_layers_to_each_block():
 @pytest.mark.parametrize("batch_norm", [False, True])
 def test_answers_are_torchvisions_with_the_same_weights(batch_norm):
     torch.manual_seed(0)
-    ours, trusted = VGG(11, 3, batch_norm).eval(), theirs(11, batch_norm, num_classes=3).eval()
+    with torch.device("meta"):  # drawing 130 million first weights twice takes longer than all the rest
+        ours, trusted = VGG(11, 3, batch_norm).eval(), theirs(11, batch_norm, num_classes=3).eval()
+    for part in trusted.to_empty(device="cpu").modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.reset_parameters()
+        elif isinstance(part, nn.Conv2d | nn.Linear):
+            for values in part.parameters():
+                nn.init.uniform_(values, -0.05, 0.05)
+    ours.to_empty(device="cpu")
     report = load_matching(ours, trusted.state_dict())
     assert len(report["loaded"]) == len(trusted.state_dict()) and not any(list(report.values())[1:])
     x = torch.rand(2, 3, 64, 48)
@@ -55,7 +64,7 @@ def test_answers_are_torchvisions_with_the_same_weights(batch_norm):
 
 
 def test_the_backbone_starts_as_torchvisions_does():
-    ours, trusted = VGG(11, **SMALL).features.state_dict(), theirs(11, False).features.state_dict()
+    ours, trusted = VGG(11, **FULL).features.state_dict(), theirs(11, False).features.state_dict()
     for name, value in trusted.items():
         if name.endswith("weight"):
             assert ours[name].std().item() == pytest.approx(value.std().item(), rel=0.1), name
@@ -129,20 +138,20 @@ def test_identity_start_changes_no_answer_and_can_leave(name):
 
 def test_kaiming_start_draws_the_mechanisms_weights_anew():
     torch.manual_seed(0)
-    model = VGG(11, attention="se", blocks=[5], start="kaiming", **SMALL)
+    model = VGG(11, attention="se", blocks=[5], start="kaiming", **FULL)
     weight = model.attention.block5.expand.weight  # (512, 32): standard deviation √(2 / 32)
     assert weight.std().item() == pytest.approx((2 / 32) ** 0.5, rel=0.05)
 
 
 def test_attention_costs_what_it_costs_on_its_own():
     plain, full = (VGG(11, attention=name, blocks=[4], **SMALL) for name in ("none", "self"))
-    assert macs(full, 1, 3, 32, 32) - macs(plain, 1, 3, 32, 32) == 4 * 16 * 512**2 + 2 * 16**2 * 512
+    assert macs(full, 1, 3, 32, 32) - macs(plain, 1, 3, 32, 32) == 4 * 16 * 128**2 + 2 * 16**2 * 128
 
 
 # ------------------------------------------------------------------------------------------ loading
 def test_what_did_not_load_is_listed():
     model = VGG(11, attention="eca", blocks=[1, 5], **SMALL)
-    weights = VGG(11, num_classes=9, head="cifar").state_dict() | {"extra": torch.zeros(1)}
+    weights = VGG(11, **SMALL | {"num_classes": 9}).state_dict() | {"extra": torch.zeros(1)}
     before = model.classifier[0].weight.clone()
     report = load_matching(model, weights)
     assert report["of another shape"] == ["classifier.0.weight", "classifier.0.bias"]
