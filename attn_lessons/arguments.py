@@ -54,6 +54,13 @@ def divisor(argument: str, value: object, total_name: str, total: int) -> int:
     return value
 
 
+def reduction_or(usual: int, reduction: object, channels: int, why: str) -> int:
+    """r as given, from 1 to C, or one sentence. Where it is left out: the usual one, and C where C is smaller."""
+    if reduction is None:
+        return min(usual, channels)
+    return whole_number("reduction", reduction, 1, channels, why)
+
+
 def height_and_width(argument: str, value: object) -> tuple[int, int]:
     """`value` as two ints of at least 1, or one sentence."""
     if not isinstance(value, (tuple, list)) or len(value) != 2:

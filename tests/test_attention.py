@@ -32,8 +32,11 @@ from attn_lessons.attention import (
     SqueezeExcitation,
     adaptive_kernel_size,
     build_attention,
+    load_resized,
     watch,
 )
+from attn_lessons.attention.base import reset
+from attn_lessons.attention.se import start_in_pairs_
 
 pytestmark = pytest.mark.usefixtures("same_numbers_every_time")
 
@@ -42,6 +45,7 @@ sizes = st.integers(1, 9)
 WITH_TABLE = {"deformable, table": ("deformable", {"position": "table", "stride": 2})}
 EVERY = [*MECHANISMS, *WITH_TABLE]
 TRAINABLE = [name for name in EVERY if name != "none"]
+ONE_SIZE = ["linformer", "deformable, table"]  # built for maps of one size
 LOOKED_AT = {  # what `watch` shows of a map (B, 32, H, W): name of the module → name of the weights → shape
     "se": lambda b, h, w: {"": {"gate": (b, 32)}},
     "cbam": lambda b, h, w: {"channel": {"gate": (b, 32)}, "spatial": {"map": (b, h, w)}},
@@ -181,6 +185,23 @@ def test_exports_for_any_number_of_pictures(name):
         assert torch.allclose(exported(x[:n]), module(x[:n]), atol=1e-6)
 
 
+ANY_SIZE = {  # name, options
+    **{name: {} for name in TRAINABLE if name not in ONE_SIZE},
+    "deformable, stride 2": {"stride": 2},
+    "deformable, stride 3, no offsets": {"stride": 3, "offset_range": 0, "position": None},
+}
+
+
+@pytest.mark.parametrize("name", ANY_SIZE)
+def test_exports_for_maps_of_any_size(name):
+    module = make(name.partition(", ")[0], **ANY_SIZE[name]).eval()
+    free = ({axis: torch.export.Dim.DYNAMIC for axis in (0, 2, 3)},)
+    exported = torch.export.export(module, (torch.randn(2, 32, 6, 5),), dynamic_shapes=free).module()
+    for shape in ((2, 32, 6, 5), (3, 32, 9, 14), (5, 32, 4, 17)):
+        x = torch.randn(shape)
+        torch.testing.assert_close(exported(x), module(x), rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("way", ["compile", "export"])
 def test_batch_statistics_are_the_same_when_compiled_and_exported(way):
     """Coordinate attention is the only one that keeps statistics while it trains."""
@@ -219,6 +240,165 @@ def test_copies_and_pickles_are_the_same_and_independent(name):
             for parameter in other.parameters():
                 parameter.add_(1)
     assert torch.equal(module(x), expected)
+
+
+@torch.no_grad()
+def spoil(module: nn.Module) -> None:
+    """Every weight and every statistic becomes another one."""
+    for tensor in (*module.parameters(), *module.buffers()):
+        tensor.add_(3)
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [*((name, None) for name in TRAINABLE), ("se", "bias"), ("cbam_channel", "bias"), ("deformable, table", "norm")],
+)
+def test_reset_parameters_draws_what_construction_draws(name, option):
+    options = {option: True} if option else {}
+    for seed in range(3):
+        torch.manual_seed(seed)
+        module, next_number = make(name, **options), torch.rand(1)
+        expected = copy.deepcopy(module.state_dict())
+        spoil(module)
+        torch.manual_seed(seed)
+        module.reset_parameters()
+        assert torch.equal(torch.rand(1), next_number)
+        for key, value in module.state_dict().items():
+            assert torch.equal(value, expected[key]), key
+
+
+def test_reset_draws_a_network_part_by_part_and_a_mechanism_as_one():
+    network = nn.Sequential(nn.Conv2d(3, 32, 3), nn.Sequential(SqueezeExcitation(32)), make("cbam"))
+    spoil(network)
+    reset(network)
+    for first in (network[1][0].reduce.weight, network[2].channel.reduce.weight):
+        assert torch.equal(first[0], -first[1]) and first.abs().max() < 1
+
+
+@pytest.mark.parametrize("name", TRAINABLE)
+def test_one_seed_gives_the_weights_that_it_always_gave(name):
+    """Recorded networks and lessons start from a seed: layers are drawn in their order, then what has no layer."""
+    torch.manual_seed(0)
+    module = make(name)
+    torch.manual_seed(0)
+    for key, layer in module.named_modules():
+        if isinstance(layer, (nn.Linear, nn.Conv1d, nn.Conv2d)):
+            weight = copy.deepcopy(layer)
+            weight.reset_parameters()
+            if key.endswith("reduce") and isinstance(layer, nn.Linear):
+                start_in_pairs_(weight.weight)
+            assert torch.equal(layer.weight, weight.weight), key
+
+
+# ------------------------------------------------------------------------------------------ other sizes of maps
+RESIZED = {  # name → the weights that belong to positions
+    "linformer": ["mix_keys", "mix_values"],
+    "deformable, table": ["table"],
+}
+
+
+@pytest.mark.parametrize("name", RESIZED)
+def test_weights_of_another_size_are_interpolated_by_one_call(name):
+    small, large = (nn.Sequential(nn.Identity(), make(name, 32, *size)) for size in ((12, 8), (30, 20)))
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        large.load_state_dict(small.state_dict())
+    before = copy.deepcopy(small.state_dict())
+    load_resized(large, small.state_dict())
+    for key, value in small.state_dict().items():
+        assert torch.equal(value, before[key])
+        if key.split(".")[-1] not in RESIZED[name]:
+            assert torch.equal(large.state_dict()[key], value), key
+    assert large(x := torch.rand(2, 32, 30, 20)).shape == x.shape
+    again = make(name, 32, 30, 20)
+    load_resized(again, large[1].state_dict())  # of the same size: nothing changes
+    assert all(torch.equal(value, large[1].state_dict()[key]) for key, value in again.state_dict().items())
+
+
+def test_a_resized_table_has_the_biases_of_the_same_displacements():
+    small, large = make("deformable, table", 32, 12, 12), make("deformable, table", 32, 32, 32)
+    steps = torch.linspace(-1, 1, 23)
+    nn.init.zeros_(small.table).data += steps[:, None] + 10 * steps  # a slope down, a steep one across
+    load_resized(large, small.state_dict())
+    steps = torch.linspace(-1, 1, 63)
+    assert (large.table - (steps[:, None] + 10 * steps)).abs().max() < 0.1  # of 22; at the edges
+    assert large.table[:, 31, 31].abs().max() < 1e-5  # no displacement, no bias
+
+
+def test_a_resized_landmark_is_about_the_same_sum_over_a_finer_map():
+    small, large = make("linformer", 32, 12, 8), make("linformer", 32, 30, 20)
+    slope = torch.linspace(-1, 1, 12)[:, None] + torch.linspace(2, 0, 8)  # brighter towards one corner
+    with torch.no_grad():
+        small.mix_keys.copy_(slope.flatten().expand(64, -1))
+    load_resized(large, small.state_dict())
+    for coarse in (torch.ones_like(slope), slope):
+        fine = nn.functional.interpolate(coarse[None, None], (30, 20), mode="bilinear")
+        sums = large.mix_keys @ fine.flatten(), small.mix_keys @ coarse.flatten()
+        torch.testing.assert_close(*sums, rtol=0.02, atol=0)
+
+
+def test_landmarks_of_other_proportions_are_refused():
+    weights = make("linformer", 32, 5, 4).state_dict()
+    refused(ValueError, lambda: load_resized(make("linformer", 32, 9, 9), weights), "20 positions", "size=(9, 9)")
+
+
+# ------------------------------------------------------------------------------------------ torch.func, hooks, repr
+@pytest.mark.parametrize("name", TRAINABLE)
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.filterwarnings("ignore:There is a performance drop")  # vmap takes torch's fused attention one by one
+def test_transforms_of_torch_func_work(name, training):
+    module, x = make(name).double().train(training), torch.randn(3, 32, 5, 4, dtype=torch.float64)
+    if name == "ca" and training:  # the running statistics of a batch are no function of one image
+        module = torch.func.replace_all_batch_norm_modules_(module)
+    alone, goal = torch.stack([module(image[None])[0] for image in x]), torch.randn_like(x[0])
+    torch.testing.assert_close(torch.func.vmap(lambda image: module(image[None])[0])(x), alone)
+
+    def two(weights, image):
+        out = torch.func.functional_call(module, weights, image[None])[0]
+        return torch.stack([(out * goal).sum(), out[0, 0, 0]])
+
+    weights, x = dict(module.named_parameters()), x.requires_grad_()
+    of_one = torch.func.grad(lambda *inputs: two(*inputs)[0], argnums=(0, 1))
+    gradients = torch.func.vmap(of_one, (None, 0))(weights, x)  # for each image
+    jacobians = torch.func.vmap(torch.func.jacrev(two, argnums=(0, 1)), (None, 0))(weights, x)
+    for i, image in enumerate(x):
+        inputs = [*weights.values(), image]
+        rows = [torch.autograd.grad(value, inputs, retain_graph=True) for value in two(weights, image)]
+        ours = [*(gradients[0][key][i] for key in weights), gradients[1][i]]
+        torch.testing.assert_close(ours, list(rows[0]), rtol=1e-9, atol=1e-12)
+        ours = [*(jacobians[0][key][i] for key in weights), jacobians[1][i]]
+        torch.testing.assert_close(ours, list(map(torch.stack, zip(*rows, strict=True))), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", TRAINABLE)
+def test_every_layer_is_called_so_that_hooks_see_it(name):
+    module, seen = make(name), []
+    layers = {key: layer for key, layer in module.named_modules() if list(layer.parameters(recurse=False))}
+    for key, layer in layers.items():
+        layer.register_forward_hook(lambda *_, key=key: seen.append(key))
+    module(torch.randn(2, 32, 5, 4))
+    assert set(seen) == set(layers)
+
+
+SHOWN = {  # what no layer shows
+    "se": ["reduction=16"],
+    "cbam": ["reduction=16", "channels=32"],
+    "cbam_channel": ["reduction=16"],
+    "cbam_spatial": ["channels=32"],
+    "eca": ["channels=32"],
+    "ca": ["reduction=32"],
+    **{name: ["heads=4"] for name in ("self", "linear", "efficient")},
+    "performer": ["heads=4", "features=64"],
+    "linformer": ["heads=4", "size=(5, 4)", "landmarks=64"],
+    "deformable": ["heads=4", "groups=2", "stride=1", "offset_range=2.0", "dropout=0.0"],
+    "deformable, table": ["heads=4", "groups=2", "stride=2", "position='table'", "size=(5, 4)", "dropout=0.0"],
+}
+
+
+@pytest.mark.parametrize("name", TRAINABLE)
+def test_repr_shows_what_no_layer_shows(name):
+    shown = repr(make(name))
+    assert all(re.search(rf"(^|[ ,]){re.escape(word)}($|[,\n])", shown, re.M) for word in SHOWN[name]), shown
+    assert name not in ("eca", "cbam_spatial") or "channels=" not in repr(MECHANISMS[name](kernel_size=3))
 
 
 # ------------------------------------------------------------------------------------------ looking
@@ -302,7 +482,7 @@ def test_a_bad_picture_is_refused_in_one_sentence(name):
     refused(TypeError, lambda: module(torch.ones(2, 32, 5, 4, dtype=torch.int64)), "floating-point", "torch.int64")
 
 
-@pytest.mark.parametrize("name", ["linformer", "deformable, table"])
+@pytest.mark.parametrize("name", ONE_SIZE)
 def test_a_map_of_another_size_is_refused_where_weights_belong_to_places(name):
     refused(ValueError, lambda: make(name)(torch.rand(2, 32, 4, 5)), "size=(5, 4)", "shape (2, 32, 4, 5)")
 
@@ -387,9 +567,10 @@ def test_what_an_argument_needs_beside_it():
 
 
 def test_the_tutorials_names_refuse_as_clearly():
-    refused(ValueError, lambda: SEAttention(8), "reduction=16", "from 1 to 8")
-    refused(ValueError, lambda: CBAMAttention(8), "reduction=16", "from 1 to 8")
-    refused(ValueError, lambda: CAAttention(8), "reduction=16", "from 1 to 8")
+    refused(ValueError, lambda: SEAttention(8, 16), "reduction=16", "from 1 to 8")
+    refused(ValueError, lambda: CBAMAttention(8, 16), "reduction=16", "from 1 to 8")
+    refused(ValueError, lambda: CAAttention(8, 16), "reduction=16", "from 1 to 8")
+    refused(TypeError, lambda: CAAttention("64"), "channels='64'")
     refused(ValueError, lambda: CBAMAttention(512, kernel_size=4), "kernel_size=4 is even")
     refused(ValueError, lambda: ECAAttention(4), "kernel_size=4 is even")
     refused(ValueError, lambda: LinearAttention(0), "in_dim=0")

@@ -1,5 +1,7 @@
 """SE, CBAM, ECA and coordinate attention: equal to trusted libraries with the same weights, and what their gates do."""
 
+import shutil
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,6 +15,8 @@ from torchvision.ops import SqueezeExcitation as TorchvisionSE
 
 from attn_lessons.attention import (
     CBAM,
+    CAAttention,
+    CBAMAttention,
     ChannelAttention,
     CoordinateAttention,
     EfficientChannelAttention,
@@ -20,18 +24,17 @@ from attn_lessons.attention import (
     SpatialAttention,
     SqueezeExcitation,
     adaptive_kernel_size,
-    cbam,
-    coordinate,
-    eca,
     watch,
 )
 from attn_lessons.attention.base import mean
+from attn_lessons.attention.cbam import largest
 from attn_lessons.attention.se import start_in_pairs_
 from attn_lessons.measure import macs, parameters
 
 pytestmark = pytest.mark.usefixtures("same_numbers_every_time")
 
 sizes = st.integers(1, 9)
+NEEDS_COMPILER = pytest.mark.skipif(not any(map(shutil.which, ("c++", "g++"))), reason="inductor needs a C++ compiler")
 
 
 def randn(*shape: int) -> torch.Tensor:
@@ -432,38 +435,66 @@ def test_means_gradient_is_a_view_and_half_precision_does_not_overflow():
         assert (mean(x.detach().to(dtype), 2, 3) == 6).all()
 
 
-@settings(max_examples=20, deadline=None)
-@given(st.integers(1, 3), sizes, sizes, st.sampled_from([1, 3, 7]))
-def test_a_window_over_two_layers_is_a_window_over_two_maps(b, h, w, k):
-    conv, maps = SpatialAttention(kernel_size=k).double().conv, randn(b, 2, h, w).requires_grad_()
-    inputs = [maps, *conv.parameters()]
-    same_values_and_gradients(lambda maps, *_: cbam.convolved(conv, maps), lambda maps, *_: conv(maps), inputs)
+def tied(*shape: int) -> torch.Tensor:
+    """Maps as they come from a ReLU: whole numbers, many of them equal, a dead channel, and one that is constant."""
+    x = torch.randint(-2, 3, shape).relu().double()
+    x[:, 0], x[:, 1] = 0, 1
+    return x.requires_grad_()
 
 
-@pytest.mark.parametrize("side", [1, 7, 112])
-def test_a_window_over_two_layers_is_the_same_in_single_precision(side):
-    """oneDNN, the reason for the layers, has no double precision."""
-    conv, maps = SpatialAttention().conv, torch.randn(2, 2, side, side, requires_grad=True)
-    inputs, weights = [maps, *conv.parameters()], torch.randn(2, 1, side, side)
-    outputs = conv(maps), cbam.convolved(conv, maps)
-    torch.testing.assert_close(*outputs, rtol=1e-4, atol=1e-5)
-    for a, b in zip(*(torch.autograd.grad(y, inputs, weights) for y in outputs), strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5 * side)  # a weight's gradient adds up side² numbers
+@pytest.mark.parametrize("name", ["cbam", "cbam_channel", "cbam_spatial"])
+def test_equally_large_values_get_the_same_gradients_eager_and_compiled(name):
+    torch.compiler.reset()
+    module, x = GATES[name]().double(), tied(2, 32, 5, 4)
+    inputs, weights = [x, *module.parameters()], torch.randn_like(x)
+    compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
+    for a, b in zip(*(torch.autograd.grad(way(x), inputs, weights) for way in (module, compiled)), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
 
 
-@settings(max_examples=20, deadline=None)
-@given(st.integers(1, 3), st.integers(1, 40), st.sampled_from([1, 3, 9]))
-def test_windows_times_the_kernel_are_conv1d(b, c, k):
-    conv, line = EfficientChannelAttention(kernel_size=k).double().conv, randn(b, c).requires_grad_()
-    inputs = [line, *conv.parameters()]
-    same_values_and_gradients(
-        lambda line, *_: eca.convolved(conv, line), lambda line, *_: conv(line[:, None])[:, 0], inputs
-    )
+@pytest.mark.parametrize("backend", [None, "aot_eager", pytest.param("inductor", marks=NEEDS_COMPILER)])
+def test_the_first_of_equally_large_values_gets_the_gradient(backend):
+    def maxima(x):
+        return largest(x, 1), largest(x, 2)
+
+    torch.compiler.reset()
+    if backend:
+        maxima = torch.compile(maxima, fullgraph=True, backend=backend)
+    x = torch.tensor([[[1.0, 3, 3], [3, 3, 2], [-1, -1, -1]]], requires_grad=True)
+    columns, rows = maxima(x)
+    assert columns.tolist() == [[3, 3, 3]] and rows.tolist() == [[3, 3, -1]]
+    gradients = (torch.autograd.grad(values.sum(), x, retain_graph=True)[0] for values in (columns, rows))
+    assert [gradient.tolist() for gradient in gradients] == [
+        [[[0, 1, 1], [1, 0, 0], [0, 0, 0]]],
+        [[[0, 1, 0], [1, 0, 0], [1, 0, 0]]],
+    ]
 
 
-@settings(max_examples=20, deadline=None)
-@given(st.integers(1, 3), sizes, st.integers(1, 20))
-def test_a_matrix_product_is_a_convolution_with_a_window_of_1(b, m, n):
-    layer, x = nn.Conv1d(8, m, 1).double(), randn(b, 8, n).requires_grad_()
-    inputs = [x, *layer.parameters()]
-    same_values_and_gradients(lambda x, *_: coordinate.applied(layer, x), lambda x, *_: layer(x), inputs)
+# ------------------------------------------------------------------------------------------ the reduction left out
+@pytest.mark.parametrize("channels", [*range(1, 41), 48, 64, 100, 512])
+def test_a_reduction_that_is_left_out_works_for_every_number_of_channels(channels):
+    x = torch.rand(2, channels, 3, 2)
+    for mechanism, hidden in (
+        (SqueezeExcitation, max(1, channels // 16)),
+        (SEAttention, max(1, channels // 16)),
+        (ChannelAttention, max(1, channels // 16)),
+        (CoordinateAttention, max(8, channels // 32)),
+        (CAAttention, max(8, channels // 16)),
+    ):
+        module = mechanism(channels)
+        assert len(module.reduce.weight) == hidden and module(x).shape == x.shape
+    for mechanism in (CBAM, CBAMAttention):
+        module = mechanism(channels)
+        assert len(module.channel.reduce.weight) == max(1, channels // 16) and module(x).shape == x.shape
+
+
+# ------------------------------------------------------------------------------------------ other ways to run them
+@pytest.mark.parametrize("name", GATES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_symbolic_trace_computes_the_same_for_maps_of_any_size(name, dtype):
+    module = GATES[name]().eval().to(dtype)
+    traced = torch.fx.symbolic_trace(nn.Sequential(nn.Identity(), module))
+    traced.graph.lint()
+    for shape in ((2, 32, 5, 4), (1, 32, 7, 9)):
+        x = torch.randn(shape, dtype=dtype)
+        assert torch.equal(traced(x), module(x))

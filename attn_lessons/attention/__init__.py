@@ -1,6 +1,9 @@
 """The mechanisms, one per file, and the one place that knows their names.
 
 To add a mechanism: write its file, and add one line to `MECHANISMS`.
+
+All of them can be exported (`torch.export`, ONNX) with batch, height and width left free, except those that are built
+for one size: Linformer, and deformable attention with a table.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from .efficient import EfficientSelfAttention
 from .linear import LinearAttention, LinearSelfAttention
 from .linformer import LinformerSelfAttention
 from .performer import PerformerSelfAttention
+from .resize import load_resized
 from .se import SEAttention, SqueezeExcitation
 from .self_attention import SelfAttention
 
@@ -66,6 +70,7 @@ def build_attention(mechanism: str | Callable[..., nn.Module], channels: int, **
     --------
     >>> build_attention("se", 64, reduction=4)
     SqueezeExcitation(
+      reduction=4
       (reduce): Linear(in_features=64, out_features=16, bias=False)
       (expand): Linear(in_features=16, out_features=64, bias=False)
     )
@@ -108,5 +113,6 @@ __all__ = [
     "SqueezeExcitation",
     "adaptive_kernel_size",
     "build_attention",
+    "load_resized",
     "watch",
 ]

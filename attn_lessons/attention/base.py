@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
-from torch import nn
+from torch import fx, nn
 
 from ..arguments import whole_number
 
@@ -26,7 +26,8 @@ class Attention(nn.Module):
     Notes
     -----
     A subclass calls ``self.check(x)`` first and ``self.note(gate=gate)`` once it has its weights. Noting costs nothing
-    until somebody looks with `watch`.
+    until somebody looks with `watch`. One that does more to its weights than its layers do by themselves has
+    `reset_own`, and calls it at the end of ``__init__``.
     """
 
     any_channels = False  # True where a mechanism has no weight of any channel's own, and takes channels=None
@@ -37,8 +38,19 @@ class Attention(nn.Module):
         self.channels = None if unbound else whole_number("channels", channels, least=1)
         self._record: dict[str, torch.Tensor] | None = None
 
+    def reset_parameters(self) -> None:
+        """Draw all weights again as construction does: one seed gives the same weights either way."""
+        for layer in self.children():
+            reset(layer)
+        self.reset_own()
+
+    def reset_own(self) -> None:
+        """What construction does to the weights after the layers have drawn theirs."""
+
     def check(self, x: torch.Tensor) -> None:
         """Refuse, in one sentence, anything but a floating-point (B, C, H, W) with this module's C."""
+        if isinstance(x, fx.Proxy):  # a symbolic trace: there is no shape to look at yet
+            return
         name = type(self).__name__
         if x.dim() != 4 or self.channels not in (None, x.shape[1]):
             built = f", since it was built with channels={self.channels}" if self.channels else ""
@@ -57,10 +69,23 @@ class Attention(nn.Module):
                 f"This {type(self).__name__} was built with size={size}, and {why}; this x has shape {tuple(x.shape)}."
             )
 
+    def resized(self, weight: torch.Tensor) -> torch.Tensor:
+        """A weight of this module's own from feature maps of another size, as it fits here: for `load_resized`."""
+        return weight
+
     def note(self, **weights: torch.Tensor) -> None:
         """Hand the weights of this forward pass to whoever is watching."""
         if self._record is not None:
             self._record.update({name: weight.detach() for name, weight in weights.items()})
+
+
+def reset(module: nn.Module) -> None:
+    """Draw all weights of `module` again: by its own ``reset_parameters``, or, where it has none, part by part."""
+    if hasattr(module, "reset_parameters"):
+        module.reset_parameters()
+    else:
+        for part in module.children():
+            reset(part)
 
 
 @contextmanager
@@ -118,6 +143,7 @@ def full_precision(x: torch.Tensor) -> AbstractContextManager:
     return torch.autocast(x.device.type, enabled=False)
 
 
+@fx.wrap  # a symbolic trace calls it when the graph runs: before, there is no dtype
 def at_least_fp32(dtype: torch.dtype) -> torch.dtype:
     """fp32 for half precision, otherwise `dtype`."""
     return torch.promote_types(dtype, torch.float32)

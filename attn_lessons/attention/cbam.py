@@ -7,10 +7,9 @@ Built step by step in lesson 03.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
-from ..arguments import odd_number, whole_number
+from ..arguments import odd_number, reduction_or
 from .base import Attention, mean
 from .se import start_in_pairs_
 
@@ -22,8 +21,9 @@ class ChannelAttention(Attention):
     ----------
     channels : int
         C, the number of channels.
-    reduction : int, default 16
-        r: the hidden layer of the MLP, which mean and maximum share, has C // r units. From 1 to C.
+    reduction : int, optional
+        r: the hidden layer of the MLP, which mean and maximum share, has C // r units. From 1 to C; left out, it is
+        the paper's 16, and C where C is smaller: min(16, C).
     bias : bool, default False
         Whether the two linear layers have biases.
 
@@ -44,12 +44,20 @@ class ChannelAttention(Attention):
     torch.Size([2, 64, 7, 5])
     """
 
-    def __init__(self, channels: int, reduction: int = 16, bias: bool = False):
+    def __init__(self, channels: int, reduction: int | None = None, bias: bool = False):
         super().__init__(channels)
-        whole_number("reduction", reduction, 1, channels, why=f" (channels={channels} would have no hidden unit left)")
-        self.reduce = nn.Linear(channels, channels // reduction, bias=bias)
-        self.expand = nn.Linear(channels // reduction, channels, bias=bias)
+        self.reduction = reduction_or(
+            16, reduction, self.channels, f" (channels={channels} would have no hidden unit left)"
+        )
+        self.reduce = nn.Linear(channels, channels // self.reduction, bias=bias)
+        self.expand = nn.Linear(channels // self.reduction, channels, bias=bias)
+        self.reset_own()
+
+    def reset_own(self) -> None:
         start_in_pairs_(self.reduce.weight)
+
+    def extra_repr(self) -> str:
+        return f"reduction={self.reduction}"
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, C, H, W)
         self.check(x)
@@ -100,10 +108,14 @@ class SpatialAttention(Attention):
         odd_number("kernel_size", kernel_size)
         self.conv = nn.Conv2d(2, 1, kernel_size, padding=kernel_size // 2)
 
+    def extra_repr(self) -> str:
+        return f"channels={self.channels}" if self.channels else ""
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, C, H, W)
         self.check(x)
-        summary = torch.stack([mean(x, 1), largest(x, 1)], 1)  # (B, 2, H, W)
-        gate = convolved(self.conv, summary).sigmoid()  # (B, 1, H, W)
+        # oneDNN finds the gradient of two maps faster where their numbers take turns in memory.
+        summary = torch.stack([mean(x, 1), largest(x, 1)], -1).movedim(-1, 1)  # (B, 2, H, W)
+        gate = self.conv(summary).sigmoid()  # (B, 1, H, W)
         self.note(map=gate[:, 0])
         return x * gate
 
@@ -115,8 +127,8 @@ class CBAM(nn.Sequential):
     ----------
     channels : int
         C, the number of channels.
-    reduction : int, default 16
-        r of the channel attention, from 1 to C.
+    reduction : int, optional
+        r of the channel attention, from 1 to C; left out, min(16, C).
     kernel_size : int, default 7
         k of the spatial attention, odd.
 
@@ -134,33 +146,28 @@ class CBAM(nn.Sequential):
     32867
     """
 
-    def __init__(self, channels: int, reduction: int = 16, kernel_size: int = 7):
+    def __init__(self, channels: int, reduction: int | None = None, kernel_size: int = 7):
         super().__init__()
         self.channel = ChannelAttention(channels, reduction)
         self.spatial = SpatialAttention(channels, kernel_size)
 
+    def reset_parameters(self) -> None:
+        """Draw all weights again as construction does."""
+        for part in self:
+            part.reset_parameters()
+
 
 def largest(x: torch.Tensor, dim: int) -> torch.Tensor:
-    """``x.amax(dim)``, with whichever backward pass is faster; lesson 03 measures them.
+    """``x.max(dim).values``: of several equally large values, the first one gets the whole gradient.
 
-    Of several equally large values, ``max`` picks one and writes its gradient there; ``amax`` shares it among them, for
-    which it has to look at every value again. A compiler does that on the way; what slows it down is a single write.
+    Compiled, that gradient would be written number by number; picked out by a mask, it is part of a loop over x.
     """
-    return x.amax(dim) if torch.compiler.is_compiling() else x.max(dim).values
+    if not torch.compiler.is_compiling():
+        return x.max(dim).values
+    positions = torch.arange(x.shape[dim], device=x.device).view(-1, *[1] * (x.dim() - 1 - dim))
+    return torch.where(positions == x.argmax(dim, keepdim=True), x, 0).sum(dim)
 
 
-def convolved(conv: nn.Conv2d, maps: torch.Tensor) -> torch.Tensor:
-    """``conv(maps)``, with the maps as layers of one thick channel where that has the faster backward pass: on a CPU.
-
-    oneDNN finds the gradient of two maps slowly where each of them lies in one piece, and fast where their numbers take
-    turns, as in channels_last; but then the next step reads every second number. Layers of one channel are both.
-    """
-    if maps.device.type != "cpu":
-        return conv(maps)
-    layers, kernel = (t[:, None].to(memory_format=torch.channels_last_3d) for t in (maps, conv.weight))
-    return F.conv3d(layers, kernel, conv.bias, padding=(0, *conv.padding))[:, 0]
-
-
-def CBAMAttention(channel: int = 512, reduction: int = 16, kernel_size: int = 7) -> CBAM:
+def CBAMAttention(channel: int = 512, reduction: int | None = None, kernel_size: int = 7) -> CBAM:
     """`CBAM` under the name and arguments that popular tutorials use."""
     return CBAM(channel, reduction, kernel_size)

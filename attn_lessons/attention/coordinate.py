@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..arguments import whole_number
+from ..arguments import reduction_or, whole_number
 from .base import Attention, mean
 
 
@@ -21,8 +21,9 @@ class CoordinateAttention(Attention):
     ----------
     channels : int
         C, the number of channels.
-    reduction : int, default 32
-        r: rows and columns share a hidden layer of m = max(8, C // r) units. From 1 to C.
+    reduction : int, optional
+        r: rows and columns share a hidden layer of m = max(8, C // r) units. From 1 to C; left out, it is the paper's
+        32, and C where C is smaller: min(32, C).
 
     Raises
     ------
@@ -47,32 +48,37 @@ class CoordinateAttention(Attention):
     25648
     """
 
-    def __init__(self, channels: int, reduction: int = 32):
+    def __init__(self, channels: int, reduction: int | None = None):
         super().__init__(channels)
-        whole_number("reduction", reduction, 1, channels, why=f" (channels={channels})")
-        hidden = max(8, channels // reduction)
-        self.reduce = nn.Conv1d(channels, hidden, 1)
+        self.reduction = reduction_or(32, reduction, self.channels, f" (channels={channels})")
+        hidden = max(8, channels // self.reduction)
+        self.reduce = Pointwise(channels, hidden, 1)
         self.norm = nn.BatchNorm1d(hidden)
-        self.expand_rows = nn.Conv1d(hidden, channels, 1)
-        self.expand_columns = nn.Conv1d(hidden, channels, 1)
+        self.expand_rows = Pointwise(hidden, channels, 1)
+        self.expand_columns = Pointwise(hidden, channels, 1)
+
+    def extra_repr(self) -> str:
+        return f"reduction={self.reduction}"
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, C, H, W)
         self.check(x)
-        height, width = x.shape[2:]
         both = torch.cat([mean(x, 3), mean(x, 2)], 2)  # (B, C, H + W): each row's mean, then each column's
-        hidden = F.hardswish(self.norm(applied(self.reduce, both)))  # (B, m, H + W)
-        rows, columns = hidden.split([height, width], 2)
-        row_gate = applied(self.expand_rows, rows).sigmoid()  # (B, C, H)
-        column_gate = applied(self.expand_columns, columns).sigmoid()  # (B, C, W)
+        hidden = F.hardswish(self.norm(self.reduce(both)))  # (B, m, H + W)
+        rows, columns = hidden.split([x.shape[2], x.shape[3]], 2)
+        row_gate = self.expand_rows(rows).sigmoid()  # (B, C, H)
+        column_gate = self.expand_columns(columns).sigmoid()  # (B, C, W)
         self.note(row_gate=row_gate, column_gate=column_gate)
         return x * row_gate[:, :, :, None] * column_gate[:, :, None, :]
 
 
-def applied(layer: nn.Conv1d, x: torch.Tensor) -> torch.Tensor:
-    """``layer(x)`` for a window of 1: a matrix times (B, C, n). For so few numbers a convolution takes longer."""
-    return torch.baddbmm(layer.bias[:, None], layer.weight[:, :, 0].expand(x.shape[0], -1, -1), x)
+class Pointwise(nn.Conv1d):
+    """A convolution with a kernel of 1 as the matrix product that it is: faster for so few numbers."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, C, n) → (B, m, n)
+        return torch.baddbmm(self.bias[:, None], self.weight[:, :, 0].expand(x.shape[0], -1, -1), x)
 
 
-def CAAttention(channel: int = 512, reduction: int = 16) -> CoordinateAttention:
-    """`CoordinateAttention` under the name and arguments that popular tutorials use."""
-    return CoordinateAttention(channel, reduction)
+def CAAttention(channel: int = 512, reduction: int | None = None) -> CoordinateAttention:
+    """`CoordinateAttention` under the name and arguments that popular tutorials use: r left out is min(16, C) here."""
+    channel = whole_number("channels", channel, least=1)
+    return CoordinateAttention(channel, reduction_or(16, reduction, channel, f" (channels={channel})"))

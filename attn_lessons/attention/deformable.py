@@ -35,7 +35,8 @@ class DeformableAttention(SelfAttention):
         How queries know where they are: a depth-wise 3×3 convolution of the queries, added to the output (dwc-pe); a
         table of biases, one for each head and displacement between query and point; or not at all.
     size : (int, int), optional
-        Height and width of the feature maps; the table needs it, and takes no other.
+        Height and width of the feature maps; the table needs it, and takes no other, in an exported graph either.
+        `load_resized` interpolates the table of another size.
     offset_range : float, default 2.0
         How far a point can move from the middle of its stride × stride places, in units of the stride. 0: not at all,
         and no network for it.
@@ -106,9 +107,22 @@ class DeformableAttention(SelfAttention):
         self.table = None
         if position == "table":
             height, width = self.size
-            self.table = nn.Parameter(
-                nn.init.trunc_normal_(torch.empty(heads, 2 * height - 1, 2 * width - 1), std=0.01)
-            )
+            self.table = nn.Parameter(torch.empty(heads, 2 * height - 1, 2 * width - 1))
+        self.reset_own()
+
+    def reset_own(self) -> None:
+        if self.table is not None:
+            nn.init.trunc_normal_(self.table, std=0.01)
+
+    def extra_repr(self) -> str:
+        table = "" if self.table is None else f", position='table', size={self.size}"
+        return (
+            f"{super().extra_repr()}, groups={self.groups}, stride={self.stride}{table}, "
+            f"offset_range={self.offset_range}, dropout={self.dropout}"
+        )
+
+    def resized(self, weight: torch.Tensor) -> torch.Tensor:
+        return F.interpolate(weight[None], self.table.shape[1:], mode="bicubic", align_corners=True)[0]
 
     def check(self, x: torch.Tensor) -> None:
         super().check(x)
@@ -126,27 +140,26 @@ class DeformableAttention(SelfAttention):
         k, v = self.split(self.key(sampled)), self.split(self.value(sampled))  # (B, heads, n, d)
         self.note(query=q.unflatten(2, x.shape[2:]), key=k, points=points)
 
-        bias = None if self.table is None else self.bias(centres(*x.shape[2:], points), points).to(q.dtype)
-        dropout = self.dropout if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout)  # (B, heads, N, d)
-        mixed = mixed.transpose(1, 2).flatten(2)  # (B, N, C)
+        bias = None if self.table is None else self.bias(centres(*x.shape[2:], points), points)
+        mixed = self.attend(q, k, v, bias).transpose(1, 2).flatten(2)  # (B, N, C)
         if self.local is not None:
             mixed = mixed + self.local(query_map).flatten(2).mT
         return x + self.out(mixed).mT.view(x.shape)
 
     def points(self, query_map: torch.Tensor) -> torch.Tensor:
         """Where each group samples: (B, C, H, W) queries → (B, groups, h, w, 2), x before y, in places."""
-        height, width = query_map.shape[2:]
-        rows, columns = -(-height // self.stride), -(-width // self.stride)
-        # In half precision, two neighbouring places of a large picture would have the same coordinate.
-        step = query_map.new_tensor([width / columns, height / rows], dtype=at_least_fp32(query_map.dtype))
-        reference = centres(rows, columns, step) * step + (step - 1) / 2  # (h, w, 2): evenly spread
+        batch, _, height, width = query_map.shape
+        dtype = at_least_fp32(query_map.dtype)  # half precision gives neighbours in a large image the same coordinate
         if self.offset is None:
-            return reference.expand(query_map.shape[0], self.groups, -1, -1, -1)
-        shift = self.offset(self.by_group(query_map)).permute(0, 2, 3, 1).to(step.dtype)  # (B · groups, h, w, 2)
-        points = reference + shift.tanh() * self.offset_range * step
-        last = step.new_tensor([width - 1, height - 1])
-        return points.clamp(min=0).minimum(last).unflatten(0, (query_map.shape[0], self.groups))  # inside the picture
+            rows, columns = -(-height // self.stride), -(-width // self.stride)
+            cells = centres(rows, columns, query_map.new_empty(0, dtype=dtype)).expand(batch * self.groups, -1, -1, -1)
+        else:
+            shift = self.offset(self.by_group(query_map)).permute(0, 2, 3, 1).to(dtype)  # (B · groups, h, w, 2)
+            rows, columns = shift.shape[1:3]
+            cells = centres(rows, columns, shift) + shift.tanh() * self.offset_range
+        x, y = cells.unbind(-1)  # counted in cells of stride × stride positions, one point each
+        points = torch.stack([spread(x, columns, width), spread(y, rows, height)], -1)
+        return points.unflatten(0, (batch, self.groups))
 
     def bias(self, places: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
         """The table at every displacement from points to places: (…, 2), (B, groups, h, w, 2) → (B, heads, N, n)."""
@@ -156,6 +169,19 @@ class DeformableAttention(SelfAttention):
         table = self.table.unflatten(0, (self.groups, -1)).repeat(batch, 1, 1, 1)
         return sample(table, places - points + middle).unflatten(0, (batch, self.groups)).flatten(1, 2)
 
+    def weights(self, q: torch.Tensor, k: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+        """As in `SelfAttention`, with a bias (B, heads, n, N) for each score."""
+        scores = q @ k.mT / q.shape[-1] ** 0.5
+        return (scores if bias is None else scores + bias).softmax(-1).to(q.dtype)
+
+    def attend(
+        self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, bias: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        dropout = self.dropout if self.training else 0.0
+        if bias is None:
+            return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
+        return F.dropout(self.weights(q, k, bias), dropout) @ v  # no fused kernel finds the gradient of a bias
+
     def by_group(self, x: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) → (B · groups, C / groups, H, W)."""
         return x.unflatten(1, (self.groups, -1)).flatten(0, 1)
@@ -164,10 +190,8 @@ class DeformableAttention(SelfAttention):
     def row(self, seen: dict[str, torch.Tensor], row: int, column: int) -> torch.Tensor:
         """What one query weighted each of the points with, from what `watch` saw: (B, heads, h, w)."""
         query, points = query_at(seen, row, column), seen["points"]
-        scores = query @ seen["key"].mT / query.shape[-1] ** 0.5  # (B, heads, 1, n)
-        if self.table is not None:
-            scores = scores + self.bias(points.new_tensor([[column, row]]), points)
-        return scores.softmax(-1).squeeze(2).unflatten(2, points.shape[2:4])
+        bias = None if self.table is None else self.bias(points.new_tensor([[column, row]]), points)
+        return self.weights(query, seen["key"], bias).squeeze(2).unflatten(2, points.shape[2:4])
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -189,9 +213,17 @@ def sample(x: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
     >>> sample(x, torch.tensor([[[[1.0, 0.0], [0.5, 0.5]]]]))
     tensor([[[[10., 15.]]]])
     """
-    size = points.new_tensor([x.shape[3], x.shape[2]])
-    grid = (2 * points + 1) / size - 1  # grid_sample's own coordinates: −1 and 1 are the outer edges of the picture
+    height, width = x.shape[2:]
+    across, down = points.unbind(-1)
+    # grid_sample's own coordinates: −1 and 1 are the outer edges of the image.
+    grid = torch.stack([(2 * across + 1) / width - 1, (2 * down + 1) / height - 1], -1)
     return F.grid_sample(x.to(grid.dtype), grid, padding_mode="border", align_corners=False).to(x.dtype)
+
+
+def spread(cells: torch.Tensor, n: int, size: int) -> torch.Tensor:
+    """Coordinates that count n cells, as coordinates that count the `size` positions they cover, and no further."""
+    step = size / n
+    return (cells * step + (step - 1) / 2).clamp(0, size - 1)
 
 
 def centres(height: int, width: int, like: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from ..arguments import odd_number, whole_number
@@ -58,19 +57,15 @@ class EfficientChannelAttention(Attention):
         odd_number("kernel_size", kernel_size)
         self.conv = nn.Conv1d(1, 1, kernel_size, padding=kernel_size // 2, bias=False)
 
+    def extra_repr(self) -> str:
+        return f"channels={self.channels}" if self.channels else ""
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, C, H, W)
         self.check(x)
         squeezed = mean(x, 2, 3)  # (B, C)
-        gate = convolved(self.conv, squeezed).sigmoid()  # (B, C)
+        gate = self.conv(squeezed[:, None])[:, 0].sigmoid()  # (B, C)
         self.note(gate=gate)
         return x * gate[:, :, None, None]
-
-
-def convolved(conv: nn.Conv1d, line: torch.Tensor) -> torch.Tensor:
-    """``conv(line[:, None])[:, 0]`` as a matrix product, (B, C) → (B, C): faster for so few numbers."""
-    kernel, ends = conv.weight[0, 0], conv.padding[0]
-    windows = F.pad(line, (ends, ends)).unfold(1, len(kernel), 1)  # (B, C, k): each channel among its neighbours
-    return (windows @ kernel[:, None])[..., 0]
 
 
 def adaptive_kernel_size(channels: int) -> int:

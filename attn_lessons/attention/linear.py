@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 
-from ..arguments import whole_number
+from ..arguments import reduction_or, whole_number
 from .base import at_least_fp32, full_precision
 from .self_attention import SelfAttention
 
@@ -71,11 +71,15 @@ def elu_plus_one(x: torch.Tensor) -> torch.Tensor:
 class EluPlusOne(torch.autograd.Function):
     """`elu_plus_one` with its slope by hand: min(φ, 1), whatever x was. A compiler writes its own backward pass."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx, x: torch.Tensor) -> torch.Tensor:
-        features = elu_plus_one(x)
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        return elu_plus_one(x)
+
+    @staticmethod
+    def setup_context(ctx, inputs: tuple[torch.Tensor], features: torch.Tensor) -> None:
         ctx.save_for_backward(features)
-        return features
 
     @staticmethod
     def backward(ctx, gradient: torch.Tensor) -> torch.Tensor:
@@ -88,11 +92,13 @@ def normalised(scores: torch.Tensor) -> torch.Tensor:
     return scores / scores.sum(-1, keepdim=True)
 
 
-def LinearAttention(in_dim: int, reduction: int = 8) -> LinearSelfAttention:
-    """`LinearSelfAttention` under the name and arguments that a popular tutorial uses: one head, C // reduction wide.
+def LinearAttention(in_dim: int, reduction: int | None = None) -> LinearSelfAttention:
+    """`LinearSelfAttention` under the name and arguments that a popular tutorial uses: one head, C // r wide.
+
+    r left out is the tutorial's 8, and C where C is smaller.
 
     The tutorial's own code has the same parameters, but takes a softmax over an N × N matrix. Lesson 06 takes it apart.
     """
     whole_number("in_dim", in_dim, 1)
-    whole_number("reduction", reduction, 1, in_dim, why=f" (in_dim={in_dim} would have no key left)")
+    reduction = reduction_or(8, reduction, in_dim, f" (in_dim={in_dim} would have no key left)")
     return LinearSelfAttention(in_dim, heads=1, key_channels=in_dim // reduction)

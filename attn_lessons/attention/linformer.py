@@ -22,7 +22,8 @@ class LinformerSelfAttention(SelfAttention):
     channels : int
         C, the number of channels.
     size : (int, int)
-        Height and width of the feature maps. E and F have one column a place: no other size fits them.
+        Height and width of the feature maps. E and F have one column per position: no other size fits them, in an
+        exported graph either. `load_resized` interpolates the weights of another size.
     heads : int, default 4
         As in `SelfAttention`.
     landmarks : int, default 64
@@ -53,12 +54,30 @@ class LinformerSelfAttention(SelfAttention):
         self.size = height_and_width("size", size)
         places = self.size[0] * self.size[1]
         whole_number("landmarks", landmarks, 1)
-        self.mix_keys = nn.Parameter(torch.randn(landmarks, places) / places**0.5)  # E
-        self.mix_values = nn.Parameter(torch.randn(landmarks, places) / places**0.5)  # F
+        self.mix_keys = nn.Parameter(torch.empty(landmarks, places))  # E
+        self.mix_values = nn.Parameter(torch.empty(landmarks, places))  # F
+        self.reset_own()
+
+    @torch.no_grad()
+    def reset_own(self) -> None:
+        for mix in (self.mix_keys, self.mix_values):
+            mix.normal_().div_(mix.shape[1] ** 0.5)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, size={self.size}, landmarks={len(self.mix_keys)}"
 
     def check(self, x: torch.Tensor) -> None:
         super().check(x)
         self.check_size(x, self.size, "its landmarks have a weight for each of those places")
+
+    def resized(self, weight: torch.Tensor) -> torch.Tensor:
+        (height, width), positions = self.size, weight.shape[1]
+        scale = (positions / (height * width)) ** 0.5
+        old = round(height * scale), round(width * scale)
+        if old[0] * old[1] != positions:
+            raise ValueError(f"Landmarks of {positions} positions do not have the proportions of size={self.size}.")
+        maps = F.interpolate(weight.unflatten(1, old)[None], self.size, mode="bicubic")[0]
+        return maps.flatten(1) * scale**2  # a landmark is a sum: more positions, smaller weights
 
     def weights(self, q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
         return super().weights(q, self.mix_keys @ k) @ self.mix_values

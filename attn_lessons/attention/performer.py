@@ -41,7 +41,14 @@ class PerformerSelfAttention(SelfAttention):
     def __init__(self, channels: int, heads: int = 4, features: int = 64, norm: bool = False):
         super().__init__(channels, heads, norm=norm)
         whole_number("features", features, 1)
-        self.register_buffer("directions", orthogonal_directions(features, channels // heads))
+        self.register_buffer("directions", torch.empty(features, channels // heads))
+        self.reset_own()
+
+    def reset_own(self) -> None:
+        self.directions.copy_(orthogonal_directions(*self.directions.shape))
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, features={len(self.directions)}"
 
     def weights(self, q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
         return normalised(self.features(q, (3,)) @ self.features(k, (2, 3)).mT)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ..arguments import whole_number
+from ..arguments import reduction_or
 from .base import Attention, mean
 
 
@@ -20,8 +20,9 @@ class SqueezeExcitation(Attention):
     ----------
     channels : int
         C, the number of channels.
-    reduction : int, default 16
-        r, how many times narrower than C the hidden layer is: it has C // r units, and at least one. From 1 to C.
+    reduction : int, optional
+        r, how many times narrower than C the hidden layer is: it has C // r units. From 1 to C. Left out, it is the
+        paper's 16, and C where C is smaller: min(16, C), so that one unit is always left.
     bias : bool, default False
         Whether the two linear layers have biases.
 
@@ -48,12 +49,20 @@ class SqueezeExcitation(Attention):
     32768
     """
 
-    def __init__(self, channels: int, reduction: int = 16, bias: bool = False):
+    def __init__(self, channels: int, reduction: int | None = None, bias: bool = False):
         super().__init__(channels)
-        whole_number("reduction", reduction, 1, channels, why=f" (channels={channels} would have no hidden unit left)")
-        self.reduce = nn.Linear(channels, channels // reduction, bias=bias)
-        self.expand = nn.Linear(channels // reduction, channels, bias=bias)
+        self.reduction = reduction_or(
+            16, reduction, self.channels, f" (channels={channels} would have no hidden unit left)"
+        )
+        self.reduce = nn.Linear(channels, channels // self.reduction, bias=bias)
+        self.expand = nn.Linear(channels // self.reduction, channels, bias=bias)
+        self.reset_own()
+
+    def reset_own(self) -> None:
         start_in_pairs_(self.reduce.weight)
+
+    def extra_repr(self) -> str:
+        return f"reduction={self.reduction}"
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, C, H, W)
         self.check(x)
@@ -76,6 +85,6 @@ def start_in_pairs_(weight: torch.Tensor) -> None:
     weight[paired:] = weight[paired:].abs()
 
 
-def SEAttention(channel: int = 512, reduction: int = 16) -> SqueezeExcitation:
+def SEAttention(channel: int = 512, reduction: int | None = None) -> SqueezeExcitation:
     """`SqueezeExcitation` under the name and argument that popular tutorials use."""
     return SqueezeExcitation(channel, reduction)

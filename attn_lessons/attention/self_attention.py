@@ -64,6 +64,9 @@ class SelfAttention(Attention):
         self.value = nn.Linear(channels, channels)
         self.out = nn.Linear(channels, channels)
 
+    def extra_repr(self) -> str:
+        return f"heads={self.heads}"
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, C, H, W)
         self.check(x)
         tokens = self.norm(x).flatten(2).mT.contiguous()  # (B, N, C), one row a place
