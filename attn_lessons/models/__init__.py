@@ -2,7 +2,7 @@
 
 from .glyph_net import GlyphNet
 from .small_cnn import SmallCNN
-from .trained import trained
-from .vgg import VGG, load_matching
+from .vgg import VGG
+from .weights import load_matching, trained
 
 __all__ = ["VGG", "GlyphNet", "SmallCNN", "load_matching", "trained"]

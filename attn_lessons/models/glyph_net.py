@@ -12,9 +12,10 @@ from torch import nn
 
 from ..arguments import whole_number
 from ..attention import build_attention
+from .network import Network
 
 
-class GlyphNet(nn.Module):
+class GlyphNet(Network):
     """Three convolutions, then an average over all places: the network that reads GlyphWorld in lessons 01 to 07.
 
     Parameters

@@ -12,9 +12,10 @@ from torch import nn
 
 from ..arguments import whole_number
 from ..attention import build_attention
+from .network import Network
 
 
-class SmallCNN(nn.Module):
+class SmallCNN(Network):
     """Three blocks conv–BN–ReLU–[attention]–pool with 32, 64, 128 channels, then two linear layers.
 
     Parameters

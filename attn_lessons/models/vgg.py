@@ -8,13 +8,15 @@ Rebuilt step by step in lesson 08.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import nn
 
 from ..arguments import one_of, whole_number
 from ..attention import MECHANISMS, build_attention
+from ..attention.base import reset
+from .network import Network
 
 WIDTHS = (64, 128, 256, 512, 512)  # channels of the five blocks
 DEPTHS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}  # convolutions in each
@@ -22,7 +24,7 @@ PLACES = ("before_relu", "before_pool", "after_pool")
 STARTS = ("own", "identity", "kaiming")
 
 
-class VGG(nn.Module):
+class VGG(Network):
     """Five blocks of 3×3 convolutions, each followed by a pooling, then linear layers.
 
     Parameters
@@ -127,6 +129,15 @@ class VGG(nn.Module):
                 x = self.attention[self.slots[index]](x)
         return self.classifier(self.avgpool(x).flatten(1))  # (B, num_classes)
 
+    def reset(self, part: nn.Module) -> None:
+        super().reset(part)
+        mechanisms = [module for module in part.modules() if module in set(self.attention.values())]
+        if not mechanisms:
+            initialise(part)
+        elif self.start == "kaiming":
+            for mechanism in mechanisms:
+                initialise_by_kaiming(mechanism)
+
 
 def convolutions(widths: list[int], per_block: tuple[int, ...], batch_norm: bool) -> tuple[nn.Sequential, list[int]]:
     """All layers in one row, as torchvision numbers them, and the number of each block's pooling."""
@@ -172,6 +183,10 @@ class Gradual(nn.Module):
         self.mechanism = mechanism
         self.scale = nn.Parameter(torch.zeros(()))
 
+    def reset_parameters(self) -> None:
+        nn.init.zeros_(self.scale)
+        reset(self.mechanism)
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x + self.scale * (self.mechanism(x) - x)
 
@@ -180,55 +195,18 @@ def started(mechanism: nn.Module, start: str) -> nn.Module:
     if start == "identity":
         return Gradual(mechanism)
     if start == "kaiming":
-        for module in mechanism.modules():
-            if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        initialise_by_kaiming(mechanism)
     return mechanism
+
+
+def initialise_by_kaiming(mechanism: nn.Module) -> None:
+    for module in mechanism.modules():
+        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
 
 
 def takes_size(attention: str | Callable[..., nn.Module]) -> bool:
     mechanism = MECHANISMS.get(attention, attention) if isinstance(attention, str) else attention
     return callable(mechanism) and "size" in inspect.signature(mechanism).parameters
-
-
-def load_matching(model: nn.Module, weights: Mapping[str, torch.Tensor]) -> dict[str, list[str]]:
-    """Load what fits by name and shape, and list the rest.
-
-    Parameters
-    ----------
-    model : nn.Module
-    weights : dict
-        A state dict: torchvision's ``VGG16_Weights.DEFAULT.get_state_dict()``, for example.
-
-    Returns
-    -------
-    dict
-        "loaded"; "of another shape" (a classifier for other classes); "only in the network" (the attention); "only in
-        the weights". Lists of names.
-
-    Raises
-    ------
-    ValueError
-        If nothing fits at all.
-
-    Examples
-    --------
-    >>> trained = VGG(11, num_classes=10, head="cifar").state_dict()
-    >>> report = load_matching(VGG(11, num_classes=7, head="cifar", attention="eca", blocks=[5]), trained)
-    >>> report["of another shape"], report["only in the network"]
-    (['classifier.0.weight', 'classifier.0.bias'], ['attention.block5.conv.weight'])
-    """
-    own = model.state_dict()
-    shared = [name for name in weights if name in own]
-    fits = {name: weights[name] for name in shared if weights[name].shape == own[name].shape}
-    if not fits:
-        raise ValueError("No name and shape of these weights is that of a weight in this network: are they another's?")
-    model.load_state_dict(fits, strict=False)
-    return {
-        "loaded": list(fits),
-        "of another shape": [name for name in shared if name not in fits],
-        "only in the network": [name for name in own if name not in weights],
-        "only in the weights": [name for name in weights if name not in own],
-    }
