@@ -362,6 +362,8 @@ def test_road_knows_a_map_that_points_to_what_counts():
     labels = torch.ones(3, dtype=torch.long)
     assert road(network, x, good, labels) > 0.1 and road(network, x, 1 - good, labels) < -0.1
     assert abs(road(network, x, torch.zeros(3, 12, 12), labels)) < 0.02  # no preference
+    with pytest.raises(ValueError, match="maps must hold finite numbers"):
+        road(network, x, good / 0, labels)
 
 
 # ------------------------------------------------------------------------------------------ sanity
@@ -379,9 +381,9 @@ def test_randomising_goes_from_the_last_layer_to_the_first():
         names.append(name)
         weights = dict(twin.named_parameters())
         now = {key for key, value in weights.items() if not torch.equal(value, before[key])}
-        assert changed <= now and all(key.rsplit(".", 1)[0] in names for key in now)
+        assert changed <= now and all(key.startswith(tuple(f"{name}." for name in names)) for key in now)
         changed = now
-    assert names[:4] == ["classifier.0", "attention.block5.expand", "attention.block5.reduce", "features.26"]
+    assert names[:3] == ["classifier.0", "attention.block5", "features.26"]  # a mechanism is one layer
     assert names[-1] == "features.0" and {key for key in before if "weight" in key and before[key].dim() > 1} <= changed
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
@@ -397,14 +399,81 @@ def test_randomising_leaves_no_layer_out(mechanism):
     assert same == []
 
 
+class Scale(nn.Module):
+    """A mechanism of your own that does not say how its weights start."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.scale = nn.Parameter(torch.full((channels, 1, 1), 3.0))
+
+    def forward(self, x):
+        return x * self.scale
+
+
 def test_weights_without_an_initialisation_of_their_own_become_noise_as_large():
-    network = nn.Sequential(GlyphNet(3, "linformer", size=(8, 8)))
-    names = {}
-    for name, twin in randomised(network, torch.rand(1, 3, 32, 32)):
-        names[name] = twin[0].features.attention2.mix_keys.clone()
-    old = network[0].features.attention2.mix_keys
-    new = names["0.features.attention2"]
-    assert not torch.equal(old, new) and abs(new.std() / old.std() - 1) < 0.1
+    network = nn.Sequential(GlyphNet(3, Scale))
+    kept = {name: twin[0].features.attention2.scale.clone() for name, twin in randomised(network, some_pictures(1))}
+    assert kept["0.features.attention3"].eq(3).all()
+    assert abs(kept["0.features.attention2"].std() / 3 - 1) < 0.3  # of 48 numbers
+
+
+def after_training(network: nn.Module, pictures: torch.Tensor) -> nn.Module:
+    """The network with every weight far off its start, and then with every layer re-initialised."""
+    with torch.no_grad():
+        for weights in network.parameters():
+            weights.fill_(7)
+    *_, (_, twin) = randomised(network, pictures)
+    return twin
+
+
+def same_start(network: nn.Module, fresh: nn.Module) -> None:
+    """Every tensor is as large as in a fresh network."""
+    for (name, weights), start in zip(network.named_parameters(), fresh.parameters(), strict=True):
+        if start.numel() < 500:  # too few to tell a random number from another
+            assert weights.abs().max() < 7, name
+        else:
+            assert weights.std().item() == pytest.approx(start.std().item(), rel=0.15), name
+        if not start.any():
+            assert not weights.any(), name
+
+
+@pytest.mark.parametrize("start", ["own", "identity", "kaiming"])
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_a_vgg_is_as_before_training_layer_by_layer_and_as_a_whole(start, batch_norm):
+    """Torch's own start of a convolution is 1.7 times too small for it, and gives it biases."""
+
+    def build() -> VGG:
+        return VGG(11, 40, batch_norm, "cifar", "cbam", start=start, blocks=[4, 5], width=1 / 4)
+
+    network = build()
+    same_start(after_training(network, some_pictures(1)), build())
+    with torch.no_grad():
+        for weights in network.parameters():
+            weights.fill_(7)
+    network.reset_parameters()
+    same_start(network, build())
+
+
+@pytest.mark.parametrize("network", [GlyphNet, SmallCNN])
+def test_the_small_networks_are_as_before_training(network):
+    same_start(after_training(network(40, attention="cbam"), some_pictures(1)), network(40, attention="cbam"))
+    used = network(40, attention="cbam")
+    with torch.no_grad():
+        for weights in used.parameters():
+            weights.fill_(7)
+    used.reset_parameters()
+    same_start(used, network(40, attention="cbam"))
+
+
+def test_the_hidden_units_of_se_start_in_pairs_again():
+    """Drawn one by one, all of them are dead in 43 of 300 modules."""
+    network = SmallCNN(attention="se")
+    for _ in range(5):
+        twin = after_training(network, some_pictures(1))
+        for module in twin.modules():
+            if isinstance(module, SqueezeExcitation):
+                weight = module.reduce.weight
+                assert torch.equal(weight[0::2], -weight[1::2]) and not weight.eq(7).any()
 
 
 @pytest.mark.parametrize("n", [1, 4])

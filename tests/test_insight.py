@@ -15,6 +15,7 @@ from attn_lessons.insight import (
     box_masks,
     centre_map,
     energy_inside,
+    explained,
     insertion_deletion,
     localisation,
     overlap,
@@ -23,6 +24,7 @@ from attn_lessons.insight import (
     show_gates,
     show_points,
     show_row,
+    similarity,
 )
 from attn_lessons.models import GlyphNet
 
@@ -191,6 +193,22 @@ def test_other_maps_than_one_a_picture_are_refused_everywhere(game, shape):
         game(torch.rand(shape), torch.ones(3, 8, 8, dtype=torch.bool))
 
 
+@pytest.mark.parametrize("game", [pointing_game, energy_inside, overlap, localisation, similarity])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_maps_that_are_not_finite_get_no_score(game, value):
+    maps = torch.rand(2, 8, 8)
+    maps[1, 3, 4] = value
+    masks = maps.clone().nan_to_num() if game is similarity else torch.ones(2, 8, 8, dtype=torch.bool)
+    with pytest.raises(ValueError, match="maps must hold finite numbers; 1 of these are nan or infinite") as raised:
+        game(maps, masks)
+    assert "\n" not in str(raised.value)
+
+
+def test_values_that_are_not_finite_are_not_explained():
+    with pytest.raises(ValueError, match="values must hold finite numbers; 4 of these"):
+        explained(torch.full((2, 2), float("nan")), torch.tensor([0, 1]))
+
+
 # ------------------------------------------------------------------------------------------ boxes
 @settings(max_examples=20, deadline=None)
 @given(n=sizes, h=st.integers(2, 9), w=st.integers(2, 9))
@@ -262,6 +280,7 @@ def test_only_the_order_of_a_map_counts_and_the_network_stays_as_it_is():
     [
         (torch.rand(2, 8, 8), None, "maps must have shape"),
         (torch.rand(4, 1, 8, 8), None, "maps must have shape"),
+        (torch.full((4, 8, 8), float("nan")), None, "maps must hold finite numbers; 256 of these"),
         (torch.rand(4, 8, 8), torch.tensor([0, 1, 2, 0]), "labels go from 0 to 2"),
     ],
 )

@@ -1,8 +1,7 @@
 """Seeing what a network looks at, and scoring it against the truth. Grad-CAM is in `attn_lessons.insight.cam`."""
 
 from .draw import show_gates, show_points, show_row
-from .explained import explained
-from .features import features, show_features, target_layer
+from .feature_maps import features, show_features, target_layer
 from .localise import (
     box_masks,
     centre_map,
@@ -14,6 +13,7 @@ from .localise import (
     pointing_game,
 )
 from .sanity import randomised, sanity_check, similarity, verdict
+from .variance import explained
 
 __all__ = [
     "box_masks",

@@ -22,8 +22,8 @@ from torch import nn
 
 from .. import style
 from ..arguments import one_of
-from .features import asked, network_input, passed_through, target_layer
-from .localise import at_size, order
+from .feature_maps import asked, network_input, passed_through, target_layer
+from .localise import at_size, must_be_finite, order
 
 
 class MeanOfChannels(BaseCAM):
@@ -151,6 +151,7 @@ def road(model: nn.Module, images: torch.Tensor, maps: torch.Tensor, labels: tor
     Rong et al.: A Consistent and Efficient Evaluation Strategy for Attribution Methods. ICML 2022.
     https://arxiv.org/abs/2202.00449
     """
+    must_be_finite(maps)
     x = network_input(model, images)
     with torch.no_grad():
         twin = copy.deepcopy(model).eval()

@@ -1,18 +1,23 @@
 """Pictures of what `attn_lessons.attention.watch` hands out: gates, rows, sampling points. For maps, see `style.heat`.
 
-Introduced in lesson 10.
+Introduced in lesson 10. Each function imports `style` itself: matplotlib and seaborn take as long to import as torch,
+and who only scores maps draws nothing.
 """
 
 from __future__ import annotations
 
-import torch
-from matplotlib.axes import Axes
+from typing import TYPE_CHECKING
 
-from .. import style
+import torch
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 def show_gates(gates: torch.Tensor, ax: Axes, title: str = "") -> Axes:
     """Channel gates (n, C), one row a picture: a column that is bright in some rows only is a gate that decides."""
+    from .. import style
+
     style.heat(gates, ax, title, low=0, high=1)
     ax.set(xlabel="channel", ylabel="picture")
     ax.set_aspect("auto")
@@ -21,6 +26,8 @@ def show_gates(gates: torch.Tensor, ax: Axes, title: str = "") -> Axes:
 
 def show_row(row: torch.Tensor, place: tuple[int, int], ax: Axes, title: str = "") -> Axes:
     """What a place, (row, column), looked at, (H, W), one head of ``attention.row``; the cross is the place itself."""
+    from .. import style
+
     style.heat(row, ax, title)
     ax.plot(place[1], place[0], "x", color=style.RED, ms=13, mew=3.5)
     return ax
@@ -42,6 +49,8 @@ def show_points(
     weights : torch.Tensor, optional
         (...), how much each point counts; a dot is as large as that.
     """
+    from .. import style
+
     style.picture(image, ax)
     step = torch.tensor([image.shape[2] / grid[1], image.shape[1] / grid[0]])  # pixels to a place
     pixels = (points.detach().cpu().flatten(0, -2) + 0.5) * step - 0.5

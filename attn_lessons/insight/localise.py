@@ -12,7 +12,7 @@ from torch import nn
 
 from ..datasets.image_set import check
 from ..measure import evaluation_mode
-from .features import asked, network_input
+from .feature_maps import asked, network_input
 
 STEPS = 16  # shares of a picture, from none to all, at which insertion and deletion ask the model
 
@@ -38,7 +38,7 @@ def pointing_game(maps: torch.Tensor, masks: torch.Tensor) -> dict[str, float]:
     Raises
     ------
     ValueError
-        If `maps` is not one map a picture.
+        If `maps` is not one map per image, or not finite.
 
     Notes
     -----
@@ -95,6 +95,15 @@ def check_maps(maps: torch.Tensor, masks: torch.Tensor) -> None:
     check("masks", masks, torch.bool, (None, None, None))
     if maps.dim() != 3 or len(maps) != len(masks):
         raise ValueError(f"maps must have shape ({len(masks)}, h, w), one map a mask; these have {tuple(maps.shape)}.")
+    must_be_finite(maps)
+
+
+def must_be_finite(maps: torch.Tensor, argument: str = "maps") -> None:
+    """Refuse values without an order, which would make a score that looks like one."""
+    if not maps.isfinite().all():
+        raise ValueError(
+            f"{argument} must hold finite numbers; {(~maps.isfinite()).sum()} of these are nan or infinite."
+        )
 
 
 def energy_inside(maps: torch.Tensor, masks: torch.Tensor) -> dict[str, float]:
@@ -116,7 +125,7 @@ def energy_inside(maps: torch.Tensor, masks: torch.Tensor) -> dict[str, float]:
     Raises
     ------
     ValueError
-        If `maps` is not one map a picture, or goes below 0.
+        If `maps` is not one map per image, not finite, or below 0 anywhere.
 
     Notes
     -----
@@ -158,7 +167,7 @@ def overlap(maps: torch.Tensor, masks: torch.Tensor, threshold: float = 0.5) -> 
     Raises
     ------
     ValueError
-        If `maps` is not one map a picture.
+        If `maps` is not one map per image, or not finite.
 
     Examples
     --------
@@ -262,6 +271,7 @@ def insertion_deletion(
     x = network_input(model, images)
     if maps.dim() != 3 or len(maps) != len(x):
         raise ValueError(f"maps must have shape ({len(x)}, h, w), one a picture; these have {tuple(maps.shape)}.")
+    must_be_finite(maps)
     size, mean, rows = x.shape[2:], x.mean((2, 3), keepdim=True), []
     spots = torch.rand(len(x), 8, 8, generator=torch.Generator().manual_seed(0))
     arms = {"given": maps, "chance": spots, "centre": centre_map(*size).expand(len(x), -1, -1)}

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 import pandas as pd
 import torch
-from scipy import stats
 from torch import nn
 
+from ..attention.base import reset
 from ..measure import evaluation_mode
-from .features import network_input
+from ..models.network import Network
+from .feature_maps import network_input
+from .localise import must_be_finite
 
 ALIKE, SAME = 0.5, 0.99  # from these rank correlations on, maps count as alike, and as the very same
 
@@ -34,8 +37,9 @@ def randomised(model: nn.Module, images: torch.Tensor) -> Iterator[tuple[str, nn
     Yields
     ------
     name, network : str, nn.Module
-        The layer that has just been drawn anew, and a copy of the network. It is the same copy every time: be done with
-        it before you ask for the next.
+        The layer that has just been re-initialised, and a copy of the network. It is the same copy every time: be done
+        with it before you ask for the next. What has a ``reset_parameters`` of its own, as every mechanism does, counts
+        as one layer; the networks of this course initialise their layers in their own way.
 
     Examples
     --------
@@ -53,22 +57,35 @@ def randomised(model: nn.Module, images: torch.Tensor) -> Iterator[tuple[str, nn
     turns = {name: turn for turn, name in enumerate(ran)}  # the last, where a layer ran several times
 
     def turn(name: str) -> int:
-        """Of a layer whose weights are used without calling it, as in CBAM's spatial gate: that of what holds it."""
+        """Of a layer whose weights are used without calling it: that of what holds it."""
         return turns[name] if name in turns else turn(name.rpartition(".")[0])
 
-    for name in sorted(reversed(modules), key=turn, reverse=True):
-        if list(modules[name].parameters(recurse=False)):
-            draw_anew(modules[name])
-            yield name, twin
+    found = {name: again for name, again in layers(twin) if name in modules}  # one that has several names, once
+    for name in sorted(reversed(found), key=turn, reverse=True):
+        found[name]()
+        yield name, twin
 
 
-def draw_anew(layer: nn.Module) -> None:
-    """The layer's own initialisation; where it has none, noise as large as its weights."""
-    if hasattr(layer, "reset_parameters"):
-        layer.reset_parameters()
-    else:
-        for weights in layer.parameters(recurse=False):
-            weights.copy_(torch.randn_like(weights) * weights.square().mean().sqrt())
+def layers(
+    module: nn.Module, name: str = "", reset: Callable[[nn.Module], None] = reset
+) -> Iterator[tuple[str, Callable[[], None]]]:
+    """The name of every layer in `module`, called `name`, and what re-initialises it; a mechanism is one layer."""
+    if isinstance(module, Network):
+        reset = module.reset
+    elif name and hasattr(module, "reset_parameters"):
+        if list(module.parameters()):
+            yield name, partial(reset, module)
+        return
+    if list(module.parameters(recurse=False)):
+        yield name, partial(make_noise_, module)
+    for child, part in module.named_children():
+        yield from layers(part, f"{name}.{child}".lstrip("."), reset)
+
+
+def make_noise_(module: nn.Module) -> None:
+    """Noise as large as the weights that a module holds itself, for one that does not say how these start."""
+    for weights in module.parameters(recurse=False):
+        weights.copy_(torch.randn_like(weights) * weights.square().mean().sqrt())
 
 
 def similarity(maps: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
@@ -82,9 +99,12 @@ def similarity(maps: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
     >>> similarity(torch.cat([maps, maps]), torch.cat([maps.exp(), 1 - maps]))
     tensor([ 1.,  1., -1., -1.])
     """
+    from scipy.stats import rankdata  # scipy.stats takes half as long to import as torch
+
     if maps.dim() != 3 or maps.shape != others.shape:
         raise ValueError(f"both must have shape (n, h, w); these have {tuple(maps.shape)} and {tuple(others.shape)}.")
-    a, b = (torch.from_numpy(stats.rankdata(m.flatten(1).cpu().numpy(), axis=1)) for m in (maps, others))
+    must_be_finite(maps), must_be_finite(others)
+    a, b = (torch.from_numpy(rankdata(m.flatten(1).cpu().numpy(), axis=1)) for m in (maps, others))
     a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
     sizes, both = a.norm(dim=1) * b.norm(dim=1), a.norm(dim=1) + b.norm(dim=1)
     correlation = torch.where(sizes > 0, (a * b).sum(1) / sizes.clamp(min=1e-12), (both == 0).double())

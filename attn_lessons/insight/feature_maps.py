@@ -5,16 +5,18 @@ Introduced in lesson 10.
 
 from __future__ import annotations
 
-import torch
-from matplotlib.axes import Axes
-from torch import nn
-from torchvision.utils import make_grid
+from typing import TYPE_CHECKING
 
-from .. import style
+import torch
+from torch import nn
+
 from ..datasets.image_set import check
 from ..measure import evaluation_mode
 from ..models import VGG, GlyphNet, SmallCNN
 from ..training import prepare
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 def target_layer(model: nn.Module) -> nn.Module:
@@ -141,6 +143,10 @@ def show_features(maps: torch.Tensor, contributions: torch.Tensor, ax: Axes, mos
 
     Above each its channel, and its share of all that is said; each is drawn from its lowest to its highest value.
     """
+    from torchvision.utils import make_grid
+
+    from .. import style
+
     best, share = contributions.abs().argsort(descending=True)[:most], contributions / contributions.abs().sum()
     columns, gap = min(4, len(best)), 2 + maps.shape[1] // 4
     grid = make_grid(maps[best, None], columns, gap, normalize=True, scale_each=True, pad_value=float("nan"))

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import torch
 
+from .localise import must_be_finite
+
 
 def explained(values: torch.Tensor, groups: torch.Tensor) -> float:
     """Which part of the variance of `values` lies between groups: 0 if groups do not matter, 1 if nothing else does.
@@ -26,7 +28,7 @@ def explained(values: torch.Tensor, groups: torch.Tensor) -> float:
     Raises
     ------
     ValueError
-        If there is not one group a row, or nothing varies.
+        If there is not one group per row, a value is not finite, or nothing varies.
 
     Examples
     --------
@@ -38,6 +40,7 @@ def explained(values: torch.Tensor, groups: torch.Tensor) -> float:
             f"values must be (n, channels) and groups (n,), one a row; these have shapes {tuple(values.shape)} and "
             f"{tuple(groups.shape)}."
         )
+    must_be_finite(values, "values")
     total = values.var(0, correction=0).sum()
     if total == 0:
         raise ValueError("values do not vary at all: there is nothing to explain.")
