@@ -26,7 +26,6 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from accelerate import PartialState
 from torch import nn
 
 from . import __version__, models
@@ -67,12 +66,16 @@ def main(arguments: list[str] | None = None) -> None:
     if os.environ.get("WORLD_SIZE", "1") != "1":
         if options.kind != "run":
             raise ValueError(f"{options.kind} trains in one process: start it without accelerate launch.")
+        from accelerate import PartialState
+
         options.device = PartialState().device
     {"run": run, "sweep": sweep, "photographs": sweep, "glyphworld": sweep_puzzles}[options.kind](options)
 
 
 def run(options: argparse.Namespace) -> None:
     """One network, and everything that its training leaves."""
+    from accelerate import PartialState
+
     recipe = recipe_of(options)
     if options.data in PUZZLES:
         train, test = glyphworld_pair(options.data, options.pictures or GLYPHWORLD_TRAIN, options.seed)

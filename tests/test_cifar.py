@@ -1,7 +1,6 @@
 """CIFAR as torchvision reads it, from its folder or straight from the archive; GlyphWorld 100 where it is not."""
 
 import hashlib
-import importlib
 import io
 import pickle
 import tarfile
@@ -22,13 +21,13 @@ from attn_lessons.datasets import (
     cifar100,
     glyphworld_100,
     hundred_classes,
+    tiny,
     tiny_imagenet,
 )
 from attn_lessons.datasets.glyphworld import SHAPES, depth, grid
 from attn_lessons.datasets.hundred import BOX, RADII
 
 SOURCES = dict(cifar.SOURCES)
-module = importlib.import_module("attn_lessons.datasets.tiny_imagenet")  # the package gives this name to the function
 READ = {CIFAR10: (cifar10, "CIFAR-10", "labels", 10), CIFAR100: (cifar100, "CIFAR-100", "fine_labels", 100)}
 KINDS = pytest.mark.parametrize("kind", READ, ids=lambda kind: kind.__name__)
 # Of images, labels and target of 100 pictures with seed 0.
@@ -219,7 +218,7 @@ def test_tiny_imagenet(folder, monkeypatch):
             "tiny-imagenet-200/val/val_annotations.txt", "val_0.JPEG\tn2\t0\t0\t9\t9\nval_1.JPEG\tn1\t0\t0\t9\t9\n"
         )
     data = (folder / "tiny-imagenet-200.zip").read_bytes()
-    monkeypatch.setattr(module, "SHA256", hashlib.sha256(data).hexdigest())
+    monkeypatch.setattr(tiny, "SHA256", hashlib.sha256(data).hexdigest())
     train, test = tiny_imagenet(download=False)
     assert train.classes == ("fish, goldfish", "cat") and train.images.shape == (3, 3, 64, 64)
     assert train.images[:, 0, 5, 5].tolist() == [20, 30, 10] and train.labels.tolist() == [0, 0, 1]

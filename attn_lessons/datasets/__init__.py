@@ -7,7 +7,7 @@ from .folder import image_folder
 from .glyphworld import CEILINGS, PUZZLES, Scene, glyphworld
 from .hundred import glyphworld_100, hundred_classes
 from .image_set import ImageSet
-from .tiny_imagenet import tiny_imagenet
+from .tiny import tiny_imagenet
 
 __all__ = [
     "CEILINGS",

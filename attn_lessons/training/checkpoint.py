@@ -11,9 +11,9 @@ import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from accelerate import Accelerator
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
@@ -21,6 +21,9 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from ..datasets import ImageSet
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 
 class Checkpoint:

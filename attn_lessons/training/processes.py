@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from .recipe import Recipe
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 
 @contextmanager
@@ -26,6 +28,9 @@ def accelerator(device: torch.device, recipe: Recipe) -> Iterator[Accelerator]:
     ValueError
         If the processes cannot share a batch evenly, or fp16 is asked of a CPU.
     """
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
     if recipe.precision == "fp16" and device.type == "cpu":
         raise ValueError("precision='fp16' needs a GPU, and the model is on the CPU: choose 'fp32' or 'bf16'.")
     precision = "no" if recipe.precision == "fp32" else recipe.precision
