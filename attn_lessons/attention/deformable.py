@@ -151,7 +151,7 @@ class DeformableAttention(SelfAttention):
         batch, _, height, width = query_map.shape
         dtype = at_least_fp32(query_map.dtype)  # half precision gives neighbours in a large image the same coordinate
         if self.offset is None:
-            rows, columns = -(-height // self.stride), -(-width // self.stride)
+            rows, columns = ((side + self.stride - 1) // self.stride for side in (height, width))  # rounded up
             cells = centres(rows, columns, query_map.new_empty(0, dtype=dtype)).expand(batch * self.groups, -1, -1, -1)
         else:
             shift = self.offset(self.by_group(query_map)).permute(0, 2, 3, 1).to(dtype)  # (B · groups, h, w, 2)
