@@ -65,12 +65,17 @@ class Comparisons(ast.NodeTransformer):
         return ast.Call(ast.Name("_compared", ast.Load()), [*about, node.left, *node.comparators], [])
 
 
+def numbers(values):
+    values = values.detach().cpu().double() if isinstance(values, torch.Tensor) else values
+    return np.asarray(values, dtype=float)
+
+
 def compared(source, names, *values):
     for name, a, b in zip(names, values, values[1:], strict=False):
         result = getattr(operator, name)(a, b)
         low, high = (a, b) if name in ("lt", "le") else (b, a)
         try:
-            margin = float(np.min(np.asarray(high, dtype=float) - np.asarray(low, dtype=float)))
+            margin = float(np.min(numbers(high) - numbers(low)))
         except (TypeError, ValueError):
             continue  # dates, strings
         with open(MARGINS, "a", encoding="utf-8") as file:
