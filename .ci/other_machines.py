@@ -49,17 +49,15 @@ def run(path, setting, environment):
         command = [sys.executable, "-m", "pytest", "-c", "pyproject.toml", "-qrf", "-p", "no:cacheprovider", str(path)]
         done = subprocess.run(command, cwd=ROOT, env=os.environ | own | environment, capture_output=True, text=True)
         lines = margins.read_text(encoding="utf-8").splitlines() if margins.exists() else []
-    printed = COLOR.sub("", done.stdout)
-    wrong = ", ".join(FAILED_CELL.findall(printed)) or printed[-300:] + done.stderr[-300:]
-    seconds = time.monotonic() - started
-    print(
-        f"{path.stem:<28} {setting:<14} {seconds:4.0f} s  {f'FAILED: {wrong}' if done.returncode else 'passed'}",
-        flush=True,
-    )
-    if done.returncode:
-        for reason in dict.fromkeys(REASON.findall(printed)):
-            print(f"    {reason}", flush=True)
+    said = "passed" if done.returncode == 0 else f"FAILED: {reasons(done.stdout) or (done.stdout + done.stderr)[-500:]}"
+    print(f"{path.stem:<28} {setting:<14} {time.monotonic() - started:4.0f} s  {said}", flush=True)
     return path.stem, setting, done.returncode == 0, [json.loads(line) for line in lines]
+
+
+def reasons(printed):
+    """Which cells failed, and each error in a line of its own, from what pytest printed."""
+    printed = COLOR.sub("", printed)
+    return "\n    ".join([", ".join(FAILED_CELL.findall(printed)), *dict.fromkeys(REASON.findall(printed))])
 
 
 def main(names, folder=ROOT / "notebooks"):
