@@ -10,7 +10,6 @@ import pytest
 import attn_lessons
 
 NAMES = ["attn_lessons", *(found.name for found in pkgutil.walk_packages(attn_lessons.__path__, "attn_lessons."))]
-# By name: attn_lessons.datasets.glyphworld is a function as an attribute, and a module by its name.
 MODULES = {name: importlib.import_module(name) for name in NAMES}
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 PUBLIC = {f"{name}.{public}": getattr(module, public) for name, module in MODULES.items()
@@ -30,7 +29,7 @@ def test_examples_are_true(name):
 
 def test_there_are_examples():
     assert sum(map(examples, NAMES)) > 20
-    for name in ("attention", "datasets.glyphworld", "datasets.augment", "training.comparison", "measure"):
+    for name in ("attention", "datasets.puzzles", "datasets.augment", "training.comparison", "measure"):
         assert examples(f"attn_lessons.{name}"), name
 
 

@@ -1,7 +1,6 @@
 """GlyphWorld: the same bytes everywhere, masks that tell the truth, and no shortcut to the label."""
 
 import hashlib
-import importlib
 
 import numpy as np
 import pytest
@@ -10,10 +9,9 @@ import torch.nn.functional as F
 from scipy.stats import chi2_contingency, chisquare
 from torch import nn
 
-from attn_lessons.datasets import CEILINGS, PUZZLES, ImageSet, Scene, glyphworld, normalise
-from attn_lessons.datasets.glyphworld import COLORS, GLYPHS, SHAPES, SKY, STAR, WHITE, Draw, depth, grid
+from attn_lessons.datasets import CEILINGS, PUZZLES, ImageSet, Scene, glyphworld, normalise, puzzles
+from attn_lessons.datasets.puzzles import COLORS, SHAPES, SKY, STAR, WHITE, Draw, depth, glyph_sprites, grid
 
-module = importlib.import_module("attn_lessons.datasets.glyphworld")  # the package gives this name to the function
 NAMES = tuple(PUZZLES)
 RARE = 1e-3  # chance tests are at 99.9 % confidence; the seeds are fixed, so what passes once passes for ever
 
@@ -47,7 +45,7 @@ def test_same_bytes_on_every_machine(name, swap_cue):
 @pytest.mark.parametrize("name", NAMES)
 def test_neither_count_nor_chunks_change_a_picture(name, monkeypatch):
     pictures = glyphworld(name, 20, seed=4)
-    monkeypatch.setattr(module, "CHUNK", 7)
+    monkeypatch.setattr(puzzles, "CHUNK", 7)
     assert same(pictures, glyphworld(name, 20, seed=4))
     assert same(pictures[:5], glyphworld(name, 5, seed=4))
     assert same(pictures, glyphworld(PUZZLES[name], 20, seed=4))  # the function is as good as its name
@@ -73,12 +71,12 @@ def test_puzzles_share_nothing():
 def test_no_sample_lies_so_near_an_edge_that_rounding_could_decide():
     x, y = grid(17, 17)
     margins = [
-        abs(module.rounded_box(*grid(31, 31), 31, 31, 4)).min(),
-        abs(module.rounded_box(*grid(31, 31), 29, 29, 3)).min(),
+        abs(puzzles.rounded_box(*grid(31, 31), 31, 31, 4)).min(),
+        abs(puzzles.rounded_box(*grid(31, 31), 29, 29, 3)).min(),
     ]
     margins += [
-        abs(module.rounded_box(*grid(11, 11), 11, 11, 2)).min(),
-        abs(module.rounded_box(*grid(13, 5), 4, 13, 1.5)).min(),
+        abs(puzzles.rounded_box(*grid(11, 11), 11, 11, 2)).min(),
+        abs(puzzles.rounded_box(*grid(13, 5), 4, 13, 1.5)).min(),
     ]
     for radius in (5.6, 6.1, 6.6):
         for angle in np.deg2rad((-20, -10, 0, 10, 20)):
@@ -127,7 +125,7 @@ def test_masks_are_disjoint_and_where_something_is(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_target_has_the_shape_that_the_label_names(name):
     pictures = glyphworld(name, 200, seed=3)
-    outlines = [{cropped(sprite[1] > 0).tobytes() for sprite in sprites} for sprites in GLYPHS]
+    outlines = [{cropped(sprite[1] > 0).tobytes() for sprite in sprites} for sprites in glyph_sprites()]
     targets = pictures.masks["target"].numpy().copy()
     if name == "frames":
         targets[:, :, 32:] = False  # one of the two
@@ -190,7 +188,7 @@ def what_the_cue_shows(name: str, pictures: ImageSet) -> list[torch.Tensor]:
     rows, columns = cue.any(2).float(), cue.any(1).float()  # (n, 64)
     middle = torch.stack([rows @ torch.arange(64.0) / rows.sum(1), columns @ torch.arange(64.0) / columns.sum(1)])
     if name == "key":
-        return [torch.cdist(color, torch.from_numpy(module.CHIP_COLORS).float()).argmin(1)]
+        return [torch.cdist(color, torch.from_numpy(puzzles.CHIP_COLORS).float()).argmin(1)]
     if name == "frames":
         return [(cue[:, :32, :31].sum((1, 2)) > 20).long()]
     if name == "board":
@@ -268,7 +266,7 @@ class Witness(Scene):
 @pytest.mark.parametrize("name", NAMES)
 def test_perfect_local_votes_stay_at_the_ceiling(name, monkeypatch):
     """The best sum of votes of perfect detectors, by logistic regression: how well a network sees does not matter."""
-    monkeypatch.setattr(module, "Scene", Witness)
+    monkeypatch.setattr(puzzles, "Scene", Witness)
     monkeypatch.setattr(Witness, "written", [], raising=False)
     labels = glyphworld(name, 5000, seed=12).labels
     seen = torch.from_numpy(np.concatenate(Witness.written))

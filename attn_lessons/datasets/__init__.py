@@ -4,9 +4,9 @@ from .augment import color_jitter, cutmix, cutout, mixup, normalise, random_crop
 from .cifar import cifar10, cifar100
 from .download import DownloadError, data_folder, fetch
 from .folder import image_folder
-from .glyphworld import CEILINGS, PUZZLES, Scene, glyphworld
 from .hundred import glyphworld_100, hundred_classes
 from .image_set import ImageSet
+from .puzzles import CEILINGS, PUZZLES, Scene, glyphworld
 from .tiny import tiny_imagenet
 
 __all__ = [

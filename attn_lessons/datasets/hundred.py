@@ -11,8 +11,8 @@ from functools import cache
 import numpy as np
 
 from .cifar import cifar100
-from .glyphworld import COLORS, SHAPES, Scene, coverage, depth, glyphworld, grid, lit
 from .image_set import ImageSet
+from .puzzles import COLORS, SHAPES, Scene, coverage, depth, glyphworld, grid, lit
 
 HUES = {"blue": 1, "green": 2, "yellow": 3, "red": 4, "pink": 5}  # rows of COLORS that differ most
 RADII = {"tiny": 6, "small": 9, "large": 13, "huge": 18.5}  # pixels; each about 1.45 times the one before

@@ -16,6 +16,7 @@ the same bytes on every machine.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import torch
@@ -124,6 +125,7 @@ def lit(covered: np.ndarray) -> np.ndarray:
     return np.stack([(256 - covered) * (256 - shadow) // 256, covered * light // 256]).astype(np.int32)
 
 
+@cache
 def glyph_sprites() -> np.ndarray:
     """Every shape in three sizes and five orientations: (5, 15, 2, 17, 17)."""
     x, y = grid(17, 17)
@@ -136,7 +138,6 @@ def glyph_sprites() -> np.ndarray:
     return sprites
 
 
-GLYPHS = glyph_sprites()
 CHIP = flat(coverage(rounded_box(*grid(11, 11), 11, 11, 2) > 0))
 ROW_TICK = flat(coverage(rounded_box(*grid(13, 5), 4, 13, 1.5) > 0))
 COLUMN_TICK = ROW_TICK.swapaxes(1, 2)
@@ -216,7 +217,8 @@ class Scene:
 
         `shape` is a number (DISC, …, STAR) or (n,); the other arguments are those of `stamp`.
         """
-        self.stamp(GLYPHS[shape, self.draw.integers(0, GLYPHS.shape[1])], color, place, candidate)
+        sprites = glyph_sprites()
+        self.stamp(sprites[shape, self.draw.integers(0, sprites.shape[1])], color, place, candidate)
 
     def stamp(self, sprite: np.ndarray, color: np.ndarray, place: np.ndarray, candidate: int | None = None):
         """Draw a sprite.
