@@ -199,7 +199,7 @@ def test_maps_that_are_not_finite_get_no_score(game, value):
     maps = torch.rand(2, 8, 8)
     maps[1, 3, 4] = value
     masks = maps.clone().nan_to_num() if game is similarity else torch.ones(2, 8, 8, dtype=torch.bool)
-    with pytest.raises(ValueError, match="maps must hold finite numbers; 1 of these are nan or infinite") as raised:
+    with pytest.raises(ValueError, match="maps must hold finite numbers; 1 of these are nan or inf") as raised:
         game(maps, masks)
     assert "\n" not in str(raised.value)
 

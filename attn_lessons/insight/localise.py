@@ -101,9 +101,7 @@ def check_maps(maps: torch.Tensor, masks: torch.Tensor) -> None:
 def must_be_finite(maps: torch.Tensor, argument: str = "maps") -> None:
     """Refuse values without an order, which would make a score that looks like one."""
     if not maps.isfinite().all():
-        raise ValueError(
-            f"{argument} must hold finite numbers; {(~maps.isfinite()).sum()} of these are nan or infinite."
-        )
+        raise ValueError(f"{argument} must hold finite numbers; {(~maps.isfinite()).sum()} of these are nan or inf.")
 
 
 def energy_inside(maps: torch.Tensor, masks: torch.Tensor) -> dict[str, float]:
