@@ -34,7 +34,11 @@ def vendor(package: str) -> Path:
             for name in WANTED[package]:
                 (unpacked / name).parent.mkdir(parents=True, exist_ok=True)
                 (unpacked / name).write_bytes(archive.extractfile(f"package/{name}").read())
-        unpacked.rename(folder)  # at once or not at all
+        try:
+            unpacked.rename(folder)  # at once or not at all
+        except OSError:
+            if not folder.exists():  # or another process was faster
+                raise
     return folder
 
 

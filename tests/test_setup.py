@@ -12,7 +12,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import zipfile
 from pathlib import Path
 
@@ -134,7 +133,7 @@ def test_a_python_without_ensurepip_is_told_the_command(project):
         load(project).check_python((3, 12, 1), has_ensurepip=False)
 
 
-def test_install_then_nothing_to_do(installed):
+def test_install_then_nothing_to_do(installed, monkeypatch, capsys):
     project, (code, out, err) = installed
     assert (code, err) == (0, ""), out + err
     assert (project / ".venv" / ".attn-lessons-ready").exists()
@@ -143,12 +142,10 @@ def test_install_then_nothing_to_do(installed):
     assert "--compile-bytecode -r requirements.txt" in asked[0]
     assert "--no-deps --no-build-isolation -e ." in asked[1]
     assert "fake uv" in (project / ".venv" / "install.log").read_text()
-    times = []
-    for _ in range(3):
-        started = time.monotonic()
-        assert call(project) == (0, "", "")
-        times.append(time.monotonic() - started)
-    assert min(times) < 0.3
+    assert call(project) == (0, "", "")
+    module = load(project)
+    monkeypatch.setattr(module.subprocess, "Popen", None)  # it returns at once: no other program is started
+    assert run_main(module, monkeypatch, capsys) == (0, "", "")
 
 
 def test_changed_requirements_update_in_place(installed, tmp_path):
@@ -169,10 +166,9 @@ def test_no_network(installed, tmp_path):
     project = copy_install(installed, tmp_path)
     (project / ".venv" / "bin" / "uv").unlink()  # so that pip has to fetch it
     shutil.rmtree(next((project / ".venv").glob("lib/python*/site-packages/uv-*.dist-info")))
-    started = time.monotonic()
     nowhere = "http://127.0.0.1:9/simple"
     code, out, err = call(project, PIP_INDEX_URL=nowhere, PIP_NO_COLOR="1")
-    assert code == 1 and time.monotonic() - started < 20
+    assert code == 1
     assert_one_sentence(err, "network", "run the same command again")
     assert "Connection refused" in out  # what pip says is shown too
 
@@ -182,10 +178,15 @@ def test_uv_is_told_pips_index(project, monkeypatch):
     make_venv(project)
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
     monkeypatch.setenv("PIP_RETRIES", "7")
-    monkeypatch.delenv("UV_DEFAULT_INDEX", raising=False)
+    for name in ("UV_DEFAULT_INDEX", "PIP_TIMEOUT", "PIP_DEFAULT_TIMEOUT"):
+        monkeypatch.delenv(name, raising=False)
     env = module.environment()
     assert env["UV_DEFAULT_INDEX"] == "http://127.0.0.1:9/simple"
     assert env["PIP_RETRIES"] == "7"
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.delenv("PIP_RETRIES")
+    env = module.environment()
+    assert (env["PIP_TIMEOUT"], env["PIP_RETRIES"]) == ("15", "1")  # nobody waits for minutes without a network
     monkeypatch.setenv("UV_DEFAULT_INDEX", "http://127.0.0.1:8/simple")
     assert module.environment()["UV_DEFAULT_INDEX"] == "http://127.0.0.1:8/simple"
 
@@ -261,8 +262,8 @@ def test_second_call_waits_and_ctrl_c_is_one_sentence(installed, tmp_path):
     second = start(project)
     assert second.stdout.readline() == "Another call is preparing .venv: waiting for it to finish.\n"
     first.send_signal(signal.SIGINT)
-    _, err = first.communicate(timeout=10)
+    _, err = first.communicate(timeout=60)
     assert first.returncode == 130
     assert_one_sentence(err, "interrupted; the next call begins again where it can.")
-    out, err = second.communicate(timeout=20)
+    out, err = second.communicate(timeout=60)
     assert (second.returncode, err) == (0, "") and "Ready: .venv" in out

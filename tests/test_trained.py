@@ -1,11 +1,12 @@
 """The small networks that the course ships are what their files say."""
 
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from attn_lessons.datasets import glyphworld
+from attn_lessons.datasets import ImageSet, glyphworld
 from attn_lessons.models import trained
 from attn_lessons.results import FOLDERS
 from attn_lessons.train import GLYPHWORLD_TEST, TEST_SEED
@@ -25,9 +26,14 @@ def test_a_network_is_small_and_says_how_it_was_made(path: Path):
     assert len(epochs) == about["recipe"]["epochs"] and epochs.test_accuracy.iloc[-1] == about["test_accuracy"]
 
 
+@cache
+def pictures_of(puzzle: str) -> ImageSet:
+    return glyphworld(puzzle, GLYPHWORLD_TEST, TEST_SEED)
+
+
 @pytest.mark.parametrize("name", [path.stem for path in FILES if path.stem.startswith("glyphworld_")])
 def test_a_network_still_solves_what_it_solved(name):
     network, about = trained(name)
     puzzle = about["pictures"].removeprefix("GlyphWorld ")
-    accuracy = evaluate(network, glyphworld(puzzle, GLYPHWORLD_TEST, TEST_SEED))["accuracy"]
+    accuracy = evaluate(network, pictures_of(puzzle))["accuracy"]
     assert accuracy == pytest.approx(about["test_accuracy"], abs=0.002)  # other machines round otherwise
