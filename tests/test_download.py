@@ -82,10 +82,15 @@ def server():
 
 
 @pytest.fixture(autouse=True)
-def short_patience(monkeypatch):
+def nothing_asked():
+    Server.asked.clear()
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """For sources that stall or trickle. Elsewhere there are ten seconds, since a busy machine stalls, too."""
     monkeypatch.setattr(download, "PATIENCE", 0.4)
     monkeypatch.setattr(download, "SLOWEST", 1_000_000)
-    Server.asked.clear()
 
 
 def get(server: str, folder: Path, *ways: str) -> Path:
@@ -114,7 +119,7 @@ def test_one_source_that_breaks_off_is_asked_again_while_it_brings_something(ser
     assert [start for _, start in Server.asked] == [0, 70_000, 140_000, 210_000, 280_000]
 
 
-def test_the_only_source_may_be_slow(server, tmp_path):
+def test_the_only_source_may_be_slow(impatient, server, tmp_path):
     get(server, tmp_path, "trickle")
     assert Server.asked == [("trickle", 0)]
 
@@ -127,24 +132,24 @@ def test_shows_rate_and_time_left(server, tmp_path, capsys):
 
 # ------------------------------------------------------------------------------------------ a second source
 @pytest.mark.parametrize("way", ["stall", "break"])
-def test_the_next_source_goes_on_behind_the_bytes_of_the_first(server, tmp_path, way):
+def test_the_next_source_goes_on_behind_the_bytes_of_the_first(impatient, server, tmp_path, way):
     get(server, tmp_path, way, "good")
     assert Server.asked == [(way, 0), ("good", HALF)]
 
 
-def test_a_source_that_trickles_is_left_for_the_next(server, tmp_path):
+def test_a_source_that_trickles_is_left_for_the_next(impatient, server, tmp_path):
     get(server, tmp_path, "trickle", "good")
     (first, _), (second, start) = Server.asked
     assert (first, second) == ("trickle", "good") and 0 < start < SIZE
 
 
 @pytest.mark.parametrize("way", ["silent", "missing", "offers-less", "offers-more", "other-range", "page"])
-def test_a_source_that_cannot_be_right_leaves_no_byte(server, tmp_path, way):
+def test_a_source_that_cannot_be_right_leaves_no_byte(impatient, server, tmp_path, way):
     get(server, tmp_path, way, "good")
     assert Server.asked == [(way, 0), ("good", 0)]
 
 
-def test_a_slow_source_is_better_than_none(server, tmp_path):
+def test_a_slow_source_is_better_than_none(impatient, server, tmp_path):
     get(server, tmp_path, "trickle", "missing")
     assert [way for way, _ in Server.asked] == ["trickle", "missing", "trickle"]
 
@@ -181,7 +186,7 @@ def test_wrong_bytes_of_one_source_are_not_blamed_on_the_next(server, tmp_path):
         ("other-range", "sends the range 'bytes 1-299999/300000' when asked from byte 0 on"),
     ],
 )
-def test_says_what_was_wrong_with_every_source(server, tmp_path, way, sentence):
+def test_says_what_was_wrong_with_every_source(impatient, server, tmp_path, way, sentence):
     with pytest.raises(DownloadError, match=r"file\.bin could not be fetched") as error:
         get(server, tmp_path, way, "missing")
     assert f"127.0.0.1: {sentence}" in str(error.value) and "Not Found" in str(error.value)
@@ -251,7 +256,7 @@ def start(server: str, path: Path, way: str) -> subprocess.Popen:
 
 def test_of_several_processes_one_fetches_and_the_others_wait(server, tmp_path):
     processes = [start(server, tmp_path / "file.bin", "trickle") for _ in range(3)]
-    said = [process.communicate(timeout=30) for process in processes]
+    said = [process.communicate(timeout=60) for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0], said
     assert (tmp_path / "file.bin").read_bytes() == BODY
     assert Server.asked == [("trickle", 0)]
@@ -263,7 +268,7 @@ def test_a_process_that_waits_says_so_and_takes_what_the_other_one_fetched(serve
         process = start(server, path, "good")
         assert process.stdout.readline() == "Another process is fetching file.bin: waiting for it.\n"
         path.write_bytes(BODY)
-    assert process.communicate(timeout=30)[1] == "" and process.returncode == 0
+    assert process.communicate(timeout=60)[1] == "" and process.returncode == 0
     assert Server.asked == []
 
 
