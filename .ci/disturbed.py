@@ -33,7 +33,7 @@ def add_disturbed(self, group):
 @torch.no_grad()
 def disturb(weights):
     """Equal weights equally, so that what has to agree bit for bit still does; no generator of the lesson moves."""
-    checksum = zlib.crc32(weights.detach().cpu().contiguous().view(torch.uint8).numpy(), SEED)
+    checksum = zlib.crc32(weights.detach().cpu().flatten().contiguous().view(torch.uint8).numpy(), SEED)
     noise = torch.randn(weights.shape, generator=torch.Generator().manual_seed(checksum))
     weights.mul_(1 + SIZE * noise.to(weights))
 

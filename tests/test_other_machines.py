@@ -23,6 +23,7 @@ from attn_lessons import lesson
 torch.manual_seed(0)
 one = torch.nn.Linear(30, 30)
 two, start, state = copy.deepcopy(one), one.weight.detach().clone(), torch.get_rng_state()
+torch.optim.SGD([torch.nn.Parameter(torch.tensor(0.5))], lr=0.1)
 for layer in (one, two):
     torch.optim.SGD(layer.parameters(), lr=0.1)
 off = (one.weight / start - 1).abs().max().item()
