@@ -140,7 +140,7 @@ class DeformableAttention(SelfAttention):
         k, v = self.split(self.key(sampled)), self.split(self.value(sampled))  # (B, heads, n, d)
         self.note(query=q.unflatten(2, x.shape[2:]), key=k, points=points)
 
-        bias = None if self.table is None else self.bias(centres(*x.shape[2:], points), points)
+        bias = None if self.table is None else self.bias(centres(*x.shape[2:], points), points).to(q.dtype)
         mixed = self.attend(q, k, v, bias).transpose(1, 2).flatten(2)  # (B, N, C)
         if self.local is not None:
             mixed = mixed + self.local(query_map).flatten(2).mT
@@ -172,15 +172,15 @@ class DeformableAttention(SelfAttention):
     def weights(self, q: torch.Tensor, k: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
         """As in `SelfAttention`, with a bias (B, heads, n, N) for each score."""
         scores = q @ k.mT / q.shape[-1] ** 0.5
-        return (scores if bias is None else scores + bias).softmax(-1).to(q.dtype)
+        return (scores if bias is None else scores + bias).softmax(-1)
 
     def attend(
         self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, bias: torch.Tensor | None = None
     ) -> torch.Tensor:
         dropout = self.dropout if self.training else 0.0
-        if bias is None:
-            return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
-        return F.dropout(self.weights(q, k, bias), dropout) @ v  # no fused kernel finds the gradient of a bias
+        if bias is None or not torch.is_grad_enabled():  # no fused kernel finds the gradient of a bias
+            return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout)
+        return F.dropout(self.weights(q, k, bias), dropout) @ v
 
     def by_group(self, x: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) → (B · groups, C / groups, H, W)."""
