@@ -9,7 +9,7 @@ TWO_AT_ONCE = -n 2 --dist loadfile --no-loadscope-reorder
 .PHONY: help setup lab test browser test-colab test-oldest other-machines notebooks new-lesson editions slides check-slides site bench figures links format requirements clean
 
 help:  ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s%s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s%s\n", $$1, $$2 }' Makefile
 
 setup:  ## make .venv ready (the other targets do it when needed; PYTHON=python3.12 names another Python)
 	@command -v $(PYTHON) >/dev/null || { echo "setup: there is no $(PYTHON) here: install Python 3.10 or newer."; exit 1; }
