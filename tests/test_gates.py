@@ -435,6 +435,22 @@ def test_means_gradient_is_a_view_and_half_precision_does_not_overflow():
         assert (mean(x.detach().to(dtype), 2, 3) == 6).all()
 
 
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 3), st.integers(1, 40), st.sampled_from([1, 3, 9]))
+def test_windows_times_the_kernel_are_conv1d(b, c, k):
+    conv, line = EfficientChannelAttention(kernel_size=k).double().conv, randn(b, 1, c).requires_grad_()
+    inputs = [line, *conv.parameters()]
+    same_values_and_gradients(lambda line, *_: conv(line), lambda line, *_: nn.Conv1d.forward(conv, line), inputs)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 3), sizes, st.integers(1, 20))
+def test_a_matrix_product_is_a_convolution_with_a_kernel_of_1(b, half, n):
+    layer, x = CoordinateAttention(2 * half).double().reduce, randn(b, 2 * half, n).requires_grad_()
+    inputs = [x, *layer.parameters()]
+    same_values_and_gradients(lambda x, *_: layer(x), lambda x, *_: nn.Conv1d.forward(layer, x), inputs)
+
+
 def tied(*shape: int) -> torch.Tensor:
     """Maps as they come from a ReLU: whole numbers, many of them equal, a dead channel, and one that is constant."""
     x = torch.randint(-2, 3, shape).relu().double()

@@ -52,10 +52,10 @@ class CoordinateAttention(Attention):
         super().__init__(channels)
         self.reduction = reduction_or(32, reduction, self.channels, f" (channels={channels})")
         hidden = max(8, channels // self.reduction)
-        self.reduce = Pointwise(channels, hidden, 1)
+        self.reduce = PointwiseConv(channels, hidden, 1)
         self.norm = nn.BatchNorm1d(hidden)
-        self.expand_rows = Pointwise(hidden, channels, 1)
-        self.expand_columns = Pointwise(hidden, channels, 1)
+        self.expand_rows = PointwiseConv(hidden, channels, 1)
+        self.expand_columns = PointwiseConv(hidden, channels, 1)
 
     def extra_repr(self) -> str:
         return f"reduction={self.reduction}"
@@ -71,10 +71,10 @@ class CoordinateAttention(Attention):
         return x * row_gate[:, :, :, None] * column_gate[:, :, None, :]
 
 
-class Pointwise(nn.Conv1d):
-    """A convolution with a kernel of 1 as the matrix product that it is: faster for so few numbers."""
+class PointwiseConv(nn.Conv1d):
+    """A convolution with a kernel of 1, (B, C, n) → (B, m, n), as a matrix product: faster for so few numbers."""
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, C, n) → (B, m, n)
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return torch.baddbmm(self.bias[:, None], self.weight[:, :, 0].expand(x.shape[0], -1, -1), x)
 
 
