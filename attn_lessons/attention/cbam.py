@@ -159,7 +159,7 @@ class CBAM(nn.Sequential):
 
 @fx.wrap
 def largest(x: torch.Tensor, *dims: int) -> torch.Tensor:
-    """``x.amax(dims)``, with a faster backward pass unless a compiler writes one; lesson 03 measures it."""
+    """``x.amax(dims)``, with a faster backward pass unless a compiler writes one."""
     most = x.amax(dims, keepdim=True) if torch.compiler.is_compiling() else Largest.apply(x, dims)
     return most.squeeze(dims)
 
