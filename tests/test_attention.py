@@ -35,7 +35,7 @@ from attn_lessons.attention import (
     load_resized,
     watch,
 )
-from attn_lessons.attention.base import reset
+from attn_lessons.attention.base import Attention, reset
 from attn_lessons.attention.se import start_in_pairs_
 
 pytestmark = pytest.mark.usefixtures("same_numbers_every_time")
@@ -265,6 +265,16 @@ def test_reset_parameters_draws_what_construction_draws(name, option):
         assert torch.equal(torch.rand(1), next_number)
         for key, value in module.state_dict().items():
             assert torch.equal(value, expected[key]), key
+
+
+def test_a_mechanism_whose_own_weights_nothing_draws_says_so():
+    class Scaled(Attention):
+        def __init__(self, channels):
+            super().__init__(channels)
+            self.scale = nn.Parameter(torch.ones(channels))
+
+    with pytest.raises(NotImplementedError, match=r"Scaled has weights of its own: give it a reset_own"):
+        Scaled(3).reset_parameters()
 
 
 def test_reset_draws_a_network_part_by_part_and_a_mechanism_as_one():

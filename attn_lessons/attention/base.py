@@ -46,6 +46,9 @@ class Attention(nn.Module):
 
     def reset_own(self) -> None:
         """What construction does to the weights after the layers have drawn theirs."""
+        if list(self.parameters(recurse=False)):
+            name = type(self).__name__
+            raise NotImplementedError(f"{name} has weights of its own: give it a reset_own that draws them.")
 
     def check(self, x: torch.Tensor) -> None:
         """Refuse, in one sentence, anything but a floating-point (B, C, H, W) with this module's C."""
