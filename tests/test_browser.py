@@ -27,6 +27,7 @@ FULL = os.environ.get("BROWSER_LESSONS") == "all"
 # Sliders over whole numbers and powers of ten; menus of words and of numbers; sliders over fractions.
 LOOKED_AT = LESSONS if FULL else [path for path in LESSONS if path.name[:2] in ("06", "08", "09")]
 MINUTE = 60_000  # milliseconds: what a step may take on a busy machine
+SECOND = 1_000  # asked at every frame, the default, a waiting page is drawn 60 times a second: a core of its own
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chromium-browser"))), None)
 pytestmark = pytest.mark.skipif(not BROWSER, reason="no Chromium here: `sudo apt install chromium`")
 
@@ -85,9 +86,9 @@ def page(browser, lab, request):
     expect.set_options(timeout=MINUTE)
     # A workspace of its own: JupyterLab would open the lesson before it again.
     page.goto(lab.replace("/lab?", f"/lab/workspaces/{path.stem}/tree/{path.name}?"))
-    page.wait_for_function(READY)
+    page.wait_for_function(READY, polling=SECOND)
     page.evaluate(RUN)
-    page.wait_for_function("window.ran", timeout=10 * MINUTE)
+    page.wait_for_function("window.ran", timeout=10 * MINUTE, polling=SECOND)
     yield page
     page.screenshot(path=SHOTS / f"{path.stem}-end.png")
     page.evaluate("jupyterapp.serviceManager.sessions.shutdownAll()")
