@@ -60,7 +60,7 @@ bench: setup  ## time the attention modules beside timm's, and the input path be
 	@$(VENV_PYTHON) tests/bench_input.py
 	@MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=4294967296 $(VENV_PYTHON) tests/bench_attention.py
 
-figures: setup  ## draw the pictures of README.md
+figures: setup  ## draw the images of README.md
 	@$(VENV_PYTHON) docs/figures.py
 
 links: setup  ## write the public address into badges and set-up cells (REPOSITORY=owner/name changes it)

@@ -32,28 +32,28 @@ def prose(source: str) -> str:
     return "".join(blocks)
 
 
-def picture(data: str, kind: str, alt: str) -> str:
+def show_image(data: str, kind: str, alt: str) -> str:
     return f'<img src="data:{kind};base64,{"".join(data.split())}" alt="{escape(alt)}">'
 
 
 def code(cell) -> str:
     """A code cell with its outputs."""
-    texts, pictures = [], []
+    texts, dataset = [], []
     for output in cell.outputs:
         data = output.get("data", {"text/plain": output.get("text", "")})
         if kind := next((kind for kind in data if kind.startswith("image/")), None):
-            pictures.append(picture(data[kind], kind, output.metadata.get(kind, {}).get("alt", "")))
+            dataset.append(show_image(data[kind], kind, output.metadata.get(kind, {}).get("alt", "")))
         elif "text/html" in data:
             texts.append(f'<div class="table">{data["text/html"]}</div>')
         elif "text/markdown" in data:
             texts.append(html(data["text/markdown"]))
-        elif data["text/plain"].strip() and "explore" not in tags(cell):  # the picture is all that can be shown of it
+        elif data["text/plain"].strip() and "explore" not in tags(cell):  # the image is all that can be shown of it
             texts.append(f'<pre class="output">{escape(data["text/plain"].strip(chr(10)))}</pre>')
     wide = max(map(len, cell.source.splitlines()), default=0) > WIDE
     text = re.sub(r" {3,}(?=# )", "  ", cell.source) if wide else cell.source
     source = highlight(text, PythonLexer(), HtmlFormatter())
-    if (pictures or not texts or cell.source.count("\n") >= SHORT) and "exercise" not in tags(cell):
-        return f'<details class="code"><summary>code</summary>{source}</details>' + "".join(texts + pictures)
+    if (dataset or not texts or cell.source.count("\n") >= SHORT) and "exercise" not in tags(cell):
+        return f'<details class="code"><summary>code</summary>{source}</details>' + "".join(texts + dataset)
     return f'<div class="cell">{source}{"".join(texts)}</div>'
 
 

@@ -26,7 +26,7 @@ MODULES = ("insight.cam", "measure", "results", "style")
 
 
 def with_anchors(lesson, stem: str, figures: Path) -> list[str]:
-    """Mark the place of every figure in the lesson, and write the figure itself; what the gallery shows of them."""
+    """Mark the position of every figure in the lesson, and write the figure itself; what the gallery shows of them."""
     cells, entries, heading = [], [], ""
     for cell in lesson.cells:
         if cell.cell_type == "markdown":

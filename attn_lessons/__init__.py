@@ -6,7 +6,7 @@ One room for each thing:
 ``models``     networks with slots that any mechanism fits into
 ``datasets``   GlyphWorld and image folders, as one uint8 tensor on the device
 ``training``   one readable loop, histories as CSV, comparisons over several seeds
-``measure``    parameters, multiply-accumulates, seconds, bytes
+``measure``    parameters, MACs, seconds, bytes
 ``check``      says of an exercise which idea is wrong, never the answer
 ``lesson``     what the notebooks themselves need: start, explore, quiz
 ``style``      the house style of every figure

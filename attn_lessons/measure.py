@@ -1,6 +1,6 @@
-"""What a module costs: parameters, multiply-accumulates, seconds, bytes. Measured, never looked up.
+"""What a module costs: parameters, MACs, seconds, bytes. Measured, never looked up.
 
-Introduced in lesson 01 (seconds, bytes) and lesson 02 (parameters, multiply-accumulates).
+Introduced in lesson 01 (seconds, bytes) and lesson 02 (parameters, MACs).
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ def parameters(module: nn.Module) -> int:
 
 @torch.no_grad()
 def macs(module: nn.Module, *shape: int) -> int:
-    """Multiply-accumulates of one forward pass on an input of `shape`: convolutions and matrix products.
+    """MACs of one forward pass on an input of `shape`: convolutions and matrix products.
 
-    A convolution or matrix product takes two floating-point operations per multiply-accumulate; torch's own counter
+    A convolution or matrix product takes two floating-point operations per MAC; torch's own counter
     counts operations, so this is half of what it says. Additions, activations and means are not counted.
 
     Examples

@@ -55,7 +55,7 @@ def use() -> None:
 
 
 def png(fig: Figure, alt: str) -> tuple[dict, dict]:
-    """`fig` as a notebook output: (data, metadata). `alt` says in words what the picture shows."""
+    """`fig` as a notebook output: (data, metadata). `alt` says in words what the image shows."""
     buffer = io.BytesIO()
     fig.savefig(buffer, format="png", dpi=DPI, bbox_inches="tight", facecolor="white")
     plt.close(fig)
@@ -64,13 +64,13 @@ def png(fig: Figure, alt: str) -> tuple[dict, dict]:
 
 
 def show(fig: Figure, alt: str) -> None:
-    """Display `fig` once, with `alt` for screen readers, search and pages without pictures."""
+    """Display `fig` once, with `alt` for screen readers, search and pages without images."""
     data, metadata = png(fig, alt)
     display(data, metadata=metadata, raw=True)
 
 
-def picture(image: torch.Tensor, ax: Axes, title: str = "") -> Axes:
-    """One picture: uint8 (3, H, W)."""
+def show_image(image: torch.Tensor, ax: Axes, title: str = "") -> Axes:
+    """One image: uint8 (3, H, W)."""
     ax.imshow(image.permute(1, 2, 0).cpu().numpy())
     ax.set(title=title, xticks=[], yticks=[])
     sns.despine(ax=ax, left=True, bottom=True)
@@ -78,7 +78,7 @@ def picture(image: torch.Tensor, ax: Axes, title: str = "") -> Axes:
 
 
 def outline(mask: torch.Tensor, ax: Axes, color: str = "white") -> Axes:
-    """The border of a mask, bool (H, W), over a picture that is already drawn."""
+    """The border of a mask, bool (H, W), over an image that is already drawn."""
     ax.contour(mask.float().cpu().numpy(), levels=[0.5], colors=[color], linewidths=2.5)
     return ax
 
@@ -107,7 +107,7 @@ def numbers(
     return ax
 
 
-def seeds(runs: pd.DataFrame, ax: Axes, x: str = "arm", y: str = "accuracy", hue: str | None = None) -> Axes:
+def seeds(runs: pd.DataFrame, ax: Axes, x: str = "variant", y: str = "accuracy", hue: str | None = None) -> Axes:
     """One dot a run; the bar is the mean, the whisker one standard deviation over the seeds."""
     shared = {"data": runs, "x": x, "y": y, "hue": hue, "ax": ax, "dodge": hue is not None}
     sns.stripplot(**shared, size=8, alpha=0.6, jitter=0.12, legend=False)

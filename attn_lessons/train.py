@@ -40,21 +40,21 @@ from .datasets import (
     image_folder,
     tiny_imagenet,
 )
-from .insight import place_map, pointing_game
+from .insight import pointing_game, spatial_map
 from .measure import latency
 from .models import GlyphNet
 from .training import RECIPES, Recipe, fit, prepare, progress_bar, save_weights, train_once
-from .training.checkpoint import of_pictures
+from .training.checkpoint import of_datasets
 from .training.processes import accelerator
 from .training.recipe import PRECISIONS
 
-GLYPHWORLD_TRAIN, GLYPHWORLD_TEST = 4000, 2000  # pictures
+GLYPHWORLD_TRAIN, GLYPHWORLD_TEST = 4000, 2000  # images
 TEST_SEED = 999  # no training set has it
 DOWNLOADED = {"cifar10": cifar10, "cifar100": cifar100, "tiny-imagenet": tiny_imagenet}
 NETWORKS = {"glyph_net": "glyphworld", "small_cnn": "tutorial"} | {  # and the recipe that each is trained with
     f"vgg{depth}{norm}": "modern" for depth in (11, 13, 16, 19) for norm in ("", "_bn")
 }
-Case = tuple[str, int, Callable[[], tuple[ImageSet, ImageSet]]]  # what the pictures are called, seed, the pictures
+Case = tuple[str, int, Callable[[], tuple[ImageSet, ImageSet]]]  # what the images are called, seed, the images
 Architecture = tuple[str, dict[str, object]]  # a class of attn_lessons.models, and its arguments
 
 
@@ -78,7 +78,7 @@ def run(options: argparse.Namespace) -> None:
 
     recipe = recipe_of(options)
     if options.data in PUZZLES:
-        train, test = glyphworld_pair(options.data, options.pictures or GLYPHWORLD_TRAIN, options.seed)
+        train, test = glyphworld_pair(options.data, options.images or GLYPHWORLD_TRAIN, options.seed)
     else:
         ((_, _, pair),) = photograph_cases(*photographs(options), options, [options.seed])
         train, test = pair()
@@ -88,11 +88,11 @@ def run(options: argparse.Namespace) -> None:
     epochs = fit(model, train, test, recipe, options.seed, options.folder).epochs
     last = epochs.iloc[-1]
     if PartialState().is_main_process:
-        print(f"{train.name}: {100 * last.test_accuracy:.2f} % of {len(test):,} test pictures right after "
+        print(f"{train.name}: {100 * last.test_accuracy:.2f} % of {len(test):,} test images right after "
               f"{recipe.epochs} epochs. Logs and weights: {options.folder}")  # fmt: skip
     if options.weights and PartialState().is_main_process:
         about = {"network": architecture[0], "arguments": architecture[1], "classes": train.classes}
-        about |= {"pictures": train.name, "seed": options.seed, "test_accuracy": round(last.test_accuracy, 4)}
+        about |= {"dataset": train.name, "seed": options.seed, "test_accuracy": round(last.test_accuracy, 4)}
         options.weights.parent.mkdir(parents=True, exist_ok=True)
         save_weights(model, options.weights, about | header(options, recipe))
         digits = {name: 4 for name in epochs if name != "learning_rate"}
@@ -104,7 +104,7 @@ def sweep(options: argparse.Namespace) -> None:
     recipe = recipe_of(options)
     train, test = photographs(options)
     cases = list(photograph_cases(train, test, options, range(options.seeds)))
-    record(options, cases, train, recipe, no_score, of_pictures(train, test))
+    record(options, cases, train, recipe, no_score, of_datasets(train, test))
 
 
 def sweep_puzzles(options: argparse.Namespace) -> None:
@@ -121,15 +121,15 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     puzzles = kinds.add_parser("glyphworld", help="mechanisms × seeds on GlyphWorld's puzzles, into one CSV")
 
     puzzles.add_argument("--puzzles", nargs="+", choices=list(PUZZLES), default=list(PUZZLES))
-    puzzles.add_argument("--pictures", type=count, default=GLYPHWORLD_TRAIN, help="to train on (default: %(default)s)")
+    puzzles.add_argument("--images", type=count, default=GLYPHWORLD_TRAIN, help="to train on (default: %(default)s)")
     puzzles.set_defaults(network="glyph_net", recipe=None)
     for kind, data in ((one, [*PUZZLES, *DOWNLOADED, "glyphworld-100"]), (many, [*DOWNLOADED, "glyphworld-100"])):
         kind.add_argument("--data", choices=data, help="what to train on; or --train, --test and --name")
-        kind.add_argument("--train", help="pictures of yours: a folder or zip with one folder of pictures per class")
+        kind.add_argument("--train", help="images of yours: a folder or zip with one folder of images per class")
         kind.add_argument("--test", help="the same, for testing")
-        kind.add_argument("--name", default="pictures", help="what those are called in the results")
+        kind.add_argument("--name", default="images", help="what to call those in the results")
         kind.add_argument("--size", type=count, default=32, help="height and width of those (default: %(default)s)")
-        kind.add_argument("--pictures", type=count, help="train on so many of them, chosen by the seed (default: all)")
+        kind.add_argument("--images", type=count, help="train on so many of them, chosen by the seed (default: all)")
         kind.add_argument("--network", choices=list(NETWORKS), help="default: glyph_net for a puzzle, else small_cnn")
         kind.add_argument("--width", type=float, help="of a VGG: channels as a share of its own (default: 1)")
         kind.add_argument("--blocks", type=int, nargs="+", help="of a VGG that get attention (default: all five)")
@@ -142,15 +142,17 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         kind.add_argument("--precision", choices=PRECISIONS, help="bf16 on a newer GPU, fp16 on an older one")
         kind.add_argument("--reduction", type=int, default=4, help="of the mechanisms that have one (default: 4)")
         kind.add_argument("--threads", type=count, default=torch.get_num_threads())
-    arm = "with options where they differ from the default: deformable:offset_range=0,heads=8; far-sighted is a control"
-    one.add_argument("--attention", default="none", help=f"a mechanism, {arm}")
+    variant = (
+        "with options where they differ from the default: deformable:offset_range=0,num_heads=8; deep is a control"
+    )
+    one.add_argument("--attention", default="none", help=f"a mechanism, {variant}")
     one.add_argument("--seed", type=int, default=0)
     one.add_argument("--folder", type=Path, required=True, help="for logs and states; a run that was stopped goes on")
     one.add_argument(
         "--weights", type=Path, help="a safetensors file for attn_lessons.models.trained; the epochs beside it"
     )
     for kind in (many, puzzles):
-        kind.add_argument("--attention", nargs="+", default=["none", "se"], help=f"mechanisms, {arm}")
+        kind.add_argument("--attention", nargs="+", default=["none", "se"], help=f"mechanisms, {variant}")
         kind.add_argument("--seeds", type=count, default=5)
         kind.add_argument("--out", type=Path, required=True, help="the CSV to write or to continue")
     options = parser.parse_args(arguments)
@@ -175,15 +177,15 @@ def recipe_of(options: argparse.Namespace) -> Recipe:
     return replace(RECIPES[options.recipe or NETWORKS[options.network]], **named)
 
 
-# ---------------------------------------------------------------------------------------------- pictures
+# ---------------------------------------------------------------------------------------------- images
 def glyphworld_cases(options: argparse.Namespace) -> Iterator[Case]:
     for seed in range(options.seeds):  # all puzzles of one seed first: a recording that was stopped is still balanced
         for puzzle in options.puzzles:
-            yield puzzle, seed, partial(glyphworld_pair, puzzle, options.pictures, seed)
+            yield puzzle, seed, partial(glyphworld_pair, puzzle, options.images, seed)
 
 
-def glyphworld_pair(puzzle: str, pictures: int, seed: int) -> tuple[ImageSet, ImageSet]:
-    return glyphworld(puzzle, pictures, seed), glyphworld(puzzle, GLYPHWORLD_TEST, TEST_SEED)
+def glyphworld_pair(puzzle: str, images: int, seed: int) -> tuple[ImageSet, ImageSet]:
+    return glyphworld(puzzle, images, seed), glyphworld(puzzle, GLYPHWORLD_TEST, TEST_SEED)
 
 
 def photographs(options: argparse.Namespace) -> tuple[ImageSet, ImageSet]:
@@ -200,24 +202,26 @@ def photographs(options: argparse.Namespace) -> tuple[ImageSet, ImageSet]:
 
 
 def photograph_cases(train: ImageSet, test: ImageSet, options: argparse.Namespace, seeds: list[int]) -> Iterator[Case]:
-    if options.pictures and options.pictures > len(train):
-        raise ValueError(f"--pictures {options.pictures}: there are only {len(train):,} to train on.")
+    if options.images and options.images > len(train):
+        raise ValueError(f"--images {options.images}: there are only {len(train):,} to train on.")
     for seed in seeds:
-        chosen = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))[: options.pictures]
+        chosen = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))[: options.images]
         yield train.name, seed, lambda chosen=chosen: (train[chosen], test)
 
 
 # ---------------------------------------------------------------------------------------------- networks
-def describe(network: str, arm: str, pictures: ImageSet, options: argparse.Namespace) -> Architecture:
-    """The network of one arm: "far-sighted", the control without attention, or a mechanism."""
-    size = pictures.images.shape[-1]
+def describe(network: str, variant: str, dataset: ImageSet, options: argparse.Namespace) -> Architecture:
+    """The network of one variant: "deep", the control without attention, or a mechanism."""
+    size = dataset.images.shape[-1]
     if network == "glyph_net":
-        if arm == "far-sighted":
-            return "GlyphNet", {"num_classes": len(pictures.classes), "far_sighted": True}
-        mechanism, chosen = read_arm(arm, reduction=options.reduction, norm=True, size=(size // 4,) * 2)  # its maps'
-        return "GlyphNet", {"num_classes": len(pictures.classes), "attention": mechanism, **chosen}
-    mechanism, chosen = read_arm(arm, reduction=options.reduction)
-    chosen = {"num_classes": len(pictures.classes), "image_size": size, "attention": mechanism, **chosen}
+        if variant == "deep":
+            return "GlyphNet", {"num_classes": len(dataset.classes), "deep": True}
+        mechanism, chosen = read_variant(
+            variant, reduction=options.reduction, norm=True, size=(size // 4,) * 2
+        )  # its maps'
+        return "GlyphNet", {"num_classes": len(dataset.classes), "attention": mechanism, **chosen}
+    mechanism, chosen = read_variant(variant, reduction=options.reduction)
+    chosen = {"num_classes": len(dataset.classes), "image_size": size, "attention": mechanism, **chosen}
     if network == "small_cnn":
         return "SmallCNN", chosen
     depth, norm = re.fullmatch(r"vgg(\d+)(_bn)?", network).groups()
@@ -234,15 +238,15 @@ def build(architecture: Architecture, options: argparse.Namespace) -> nn.Module:
     return model
 
 
-def read_arm(arm: str, **common: object) -> tuple[str, dict[str, object]]:
-    """A mechanism and its options: those that the arm names, and those of `common` that the mechanism takes.
+def read_variant(variant: str, **common: object) -> tuple[str, dict[str, object]]:
+    """A mechanism and its options: those that the variant names, and those of `common` that the mechanism takes.
 
     Examples
     --------
-    >>> read_arm("deformable:offset_range=0,position=table", reduction=4, norm=True)
+    >>> read_variant("deformable:offset_range=0,position=table", reduction=4, norm=True)
     ('deformable', {'norm': True, 'offset_range': 0, 'position': 'table'})
     """
-    mechanism, _, named = arm.partition(":")
+    mechanism, _, named = variant.partition(":")
     takes = inspect.signature(MECHANISMS[mechanism]).parameters if mechanism in MECHANISMS else ()
     options = {option: value for option, value in common.items() if option in takes}
     for text in filter(None, named.split(",")):
@@ -252,14 +256,14 @@ def read_arm(arm: str, **common: object) -> tuple[str, dict[str, object]]:
         except (SyntaxError, ValueError):
             options[option] = value  # a word: position=table
         if not value:
-            raise ValueError(f"--attention {arm}: {text!r} is not option=value, as in se:reduction=8.")
+            raise ValueError(f"--attention {variant}: {text!r} is not option=value, as in se:reduction=8.")
     return mechanism, options
 
 
-def step_times(arms: dict[str, Callable[[], nn.Module]], recipe: Recipe, example: ImageSet) -> dict[str, float]:
-    """Milliseconds of a forward and backward pass of each arm, in turns: a busy machine slows all of them alike."""
+def step_times(variants: dict[str, Callable[[], nn.Module]], recipe: Recipe, example: ImageSet) -> dict[str, float]:
+    """Milliseconds of a forward and backward pass of each variant, in turns: a busy machine slows all of them alike."""
 
-    models = {arm: build() for arm, build in arms.items()}
+    models = {variant: build() for variant, build in variants.items()}
     device = next(next(iter(models.values())).parameters()).device
     images = prepare(torch.zeros(recipe.batch_size, *example.images.shape[1:], dtype=torch.uint8, device=device))
 
@@ -267,10 +271,10 @@ def step_times(arms: dict[str, Callable[[], nn.Module]], recipe: Recipe, example
 
         def step(model: nn.Module) -> None:
             with engine.autocast():
-                scores = model(images)
-            scores.float().sum().backward()
+                logits = model(images)
+            logits.float().sum().backward()
 
-        return latency({arm: partial(step, model) for arm, model in models.items()}, rounds=9).ms.to_dict()
+        return latency({variant: partial(step, model) for variant, model in models.items()}, rounds=9).ms.to_dict()
 
 
 def no_score(model: nn.Module, test: ImageSet) -> dict[str, float]:
@@ -282,16 +286,16 @@ def no_score(model: nn.Module, test: ImageSet) -> dict[str, float]:
 def pointing(model: GlyphNet, test: ImageSet) -> dict[str, float]:
     """How often the loudest vote for the answer, and the highest gate, lie on the glyph that counts."""
     model.eval()
-    votes, maps = [], []
+    position_logits, maps = [], []
     device = next(model.parameters()).device
     for images in test.images.split(500):
         with watch(model) as seen:
-            every = model.votes(prepare(images.to(device)))  # (500, K, h, w)
+            every = model.position_logits(prepare(images.to(device)))  # (500, K, h, w)
         answer = every.mean((2, 3)).argmax(1)
-        votes.append(every[torch.arange(len(every)), answer].cpu())
-        maps.append(place_map(seen))
-    score = pointing_game(torch.cat(votes), test.masks["target"])
-    row = {"votes_on_target": score["score"], "chance": score["chance"], "gates_on_target": float("nan")}
+        position_logits.append(every[torch.arange(len(every)), answer].cpu())
+        maps.append(spatial_map(seen))
+    score = pointing_game(torch.cat(position_logits), test.masks["target"])
+    row = {"cam_on_target": score["score"], "chance": score["chance"], "gates_on_target": float("nan")}
     if maps[0] is not None:
         row["gates_on_target"] = pointing_game(torch.cat(maps).cpu(), test.masks["target"])["score"]
     return row
@@ -303,38 +307,43 @@ def record(
     example: ImageSet,
     recipe: Recipe,
     score: Callable[[nn.Module, ImageSet], dict[str, float]],
-    pictures: dict[str, str],
+    dataset: dict[str, str],
 ) -> None:
     """Train what the CSV does not hold yet, and append a row for each run; `score` adds columns of its own.
 
-    `pictures` says which ones they are, where their name does not.
+    `dataset` says which images they are, where their name does not.
 
-    `example` has the picture size of all cases, and the most classes that any of them has.
+    `example` has the image size of all cases, and the most classes that any of them has.
     """
-    arms = {arm: partial(build, describe(options.network, arm, example, options), options) for arm in options.attention}
-    milliseconds = step_times(arms, recipe, example)  # a misspelt mechanism is found now, before anything is written
+    variants = {
+        variant: partial(build, describe(options.network, variant, example, options), options)
+        for variant in options.attention
+    }
+    milliseconds = step_times(
+        variants, recipe, example
+    )  # a misspelt mechanism is found now, before anything is written
     out: Path = options.out
     out.parent.mkdir(parents=True, exist_ok=True)
-    about = header(options, recipe) | {"settings": settings(options) | pictures, "seeds": options.seeds}
+    about = header(options, recipe) | {"settings": settings(options) | dataset, "seeds": options.seeds}
     done, columns = set(), None
     if out.exists():
         with open(out, newline="", encoding="utf-8") as file:
             rows = csv.DictReader(file)
-            done, columns = {(row["data"], row["arm"], int(row["seed"])) for row in rows}, rows.fieldnames
+            done, columns = {(row["data"], row["variant"], int(row["seed"])) for row in rows}, rows.fieldnames
     if done:
         expect_same_making(out, about)
     with (
         open(out, "a", newline="", buffering=1, encoding="utf-8") as file,
-        progress_bar(len(cases) * len(arms), "runs") as bar,
+        progress_bar(len(cases) * len(variants), "runs") as bar,
     ):
         for data, seed, pair in cases:
-            todo = [arm for arm in arms if (data, arm, seed) not in done]
-            bar.update(len(arms) - len(todo))
+            todo = [variant for variant in variants if (data, variant, seed) not in done]
+            bar.update(len(variants) - len(todo))
             train, test = pair() if todo else (None, None)
-            for arm in todo:
-                model, result = train_once(arms[arm], train, test, recipe, seed)
-                result |= {"step_ms": milliseconds[arm]} | score(model, test)
-                row = {"data": data, "arm": arm, "seed": seed, **{k: round(v, 4) for k, v in result.items()}}
+            for variant in todo:
+                model, result = train_once(variants[variant], train, test, recipe, seed)
+                result |= {"step_ms": milliseconds[variant]} | score(model, test)
+                row = {"data": data, "variant": variant, "seed": seed, **{k: round(v, 4) for k, v in result.items()}}
                 if columns not in (None, list(row)):
                     raise ValueError(f"{out.name} has other columns than this recording: name another file with --out.")
                 # First how the row was made, then the row: killed between the two, there is no row of unknown making.
@@ -347,9 +356,9 @@ def record(
 
 
 def settings(options: argparse.Namespace) -> dict[str, object]:
-    """What all rows of a recording have in common; arms, seeds and puzzles may be added to it later."""
-    names = ("data", "name", "size", "pictures", "network", "width", "blocks", "reduction")
-    return {name: getattr(options, name, None) for name in names}  # None is a setting, too: all pictures, for one
+    """What all rows of a recording have in common; variants, seeds and puzzles may be added to it later."""
+    names = ("data", "name", "size", "images", "network", "width", "blocks", "reduction")
+    return {name: getattr(options, name, None) for name in names}  # None is a setting, too: all images, for one
 
 
 def expect_same_making(out: Path, about: dict[str, object]) -> None:

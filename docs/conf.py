@@ -16,7 +16,7 @@ extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ex
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 nb_execution_mode = "off"  # the lessons as committed
-nb_ipywidgets_js = {}  # their pictures are ordinary outputs: no page needs a script for widgets
+nb_ipywidgets_js = {}  # their images are ordinary outputs: no page needs a script for widgets
 nb_mime_priority_overrides = [("html", "image/gif", 0), ("html", "image/png", 0)]
 
 autodoc_default_options = {"members": True}

@@ -1,4 +1,4 @@
-"""Draw the pictures of README.md into docs/images: `make figures`."""
+"""Draw the images of README.md into docs/images: `make figures`."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ CUES = {
     "board": "ticks name a cell",
     "lookup": "star names a hue",
 }
-ARMS = {
+VARIANTS = {
     "none": "no attention",
     "se": "SE",
     "eca": "ECA",
@@ -32,12 +32,12 @@ ARMS = {
 
 
 def puzzles(path: Path) -> None:
-    """One picture of each GlyphWorld puzzle, the glyph to read outlined."""
+    """One image of each GlyphWorld puzzle, the glyph to read outlined."""
     fig, axes = plt.subplots(1, 4, figsize=(13, 3.8))
     for ax, (puzzle, cue) in zip(axes, CUES.items(), strict=True):
-        pictures = glyphworld(puzzle, 1, seed=1)
-        style.picture(pictures.images[0], ax, f"{puzzle}\n{cue} → {pictures.classes[pictures.labels[0]]}")
-        style.outline(pictures.masks["target"][0], ax)
+        dataset = glyphworld(puzzle, 1, seed=1)
+        style.show_image(dataset.images[0], ax, f"{puzzle}\n{cue} → {dataset.classes[dataset.labels[0]]}")
+        style.outline(dataset.masks["target"][0], ax)
     fig.savefig(path, dpi=style.DPI)
     plt.close(fig)
 
@@ -45,16 +45,16 @@ def puzzles(path: Path) -> None:
 def results(path: Path) -> None:
     """The recorded runs on each puzzle: a row of dots per mechanism, a dot per seed."""
     table = pd.concat([recorded("glyphworld_gates")[0], recorded("glyphworld_global")[0]])
-    table = table.drop_duplicates(["data", "arm", "seed"]).query("data != 'lookup'")  # which has a recording of its own
-    table = pd.concat([table, recorded("glyphworld_lookup")[0]]).query("arm in @ARMS")
+    table = table.drop_duplicates(["data", "variant", "seed"]).query("data != 'lookup'")  # recorded apart
+    table = pd.concat([table, recorded("glyphworld_lookup")[0]]).query("variant in @VARIANTS")
     fig, axes = plt.subplots(1, 4, figsize=(13, 5), sharey=True)
     for ax, puzzle in zip(axes, CUES, strict=True):
-        for height, arm in enumerate(reversed(ARMS)):
-            dots = table[(table.data == puzzle) & (table.arm == arm)].accuracy
+        for height, variant in enumerate(reversed(VARIANTS)):
+            dots = table[(table.data == puzzle) & (table.variant == variant)].accuracy
             ax.plot(dots, [height] * len(dots), "o", color=style.BLUE, alpha=0.6, markersize=8)
         ax.axvline(CEILINGS[puzzle], color=style.GREY, linestyle="--")
-        ax.set(title=puzzle, xlim=(0.15, 1.05), xlabel="accuracy", yticks=range(len(ARMS)))
-        ax.set_yticklabels(reversed(ARMS.values()))
+        ax.set(title=puzzle, xlim=(0.15, 1.05), xlabel="accuracy", yticks=range(len(VARIANTS)))
+        ax.set_yticklabels(reversed(VARIANTS.values()))
     fig.savefig(path, dpi=style.DPI)
     plt.close(fig)
 

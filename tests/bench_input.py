@@ -1,6 +1,6 @@
-"""How fast pictures reach the network: `make bench`. Writes ``results/bench_input.csv``.
+"""How fast images reach the network: `make bench`. Writes ``results/bench_input.csv``.
 
-One epoch of 32×32 pictures in batches of 512, each shifted, mirrored, cut and normalised: by the course, as batches of
+One epoch of 32×32 images in batches of 512, each shifted, mirrored, cut and normalised: by the course, as batches of
 one tensor on one thread and on all cores, and by torchvision's transforms in a DataLoader with a worker a core. All in
 turns, several rounds; a ratio is the median over the rounds of one round's ratio.
 """
@@ -52,12 +52,12 @@ class Pictures(Dataset):
 
 
 def ours(images: torch.Tensor, threads: int):
-    dice = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
 
     def epoch() -> None:
         torch.set_num_threads(threads)
         for pick in torch.randperm(len(images)).split(BATCH):
-            prepare(RECIPES["modern"].augment(images[pick], dice))
+            prepare(RECIPES["modern"].augment(images[pick], generator))
         torch.set_num_threads(1)
 
     return epoch
@@ -93,7 +93,7 @@ def main() -> None:
     ratios = seconds.iloc[:, [-1]].to_numpy() / seconds
     table = pd.DataFrame(
         {
-            "pictures per second": (PICTURES / seconds.median()).round(0),
+            "images per second": (PICTURES / seconds.median()).round(0),
             "ratio": ratios.median().round(2),
             "lowest": ratios.min().round(2),
             "highest": ratios.max().round(2),
@@ -104,7 +104,7 @@ def main() -> None:
         "date": datetime.date.today().isoformat(),
         "hardware": f"CPU ({platform.machine()}), {cores} logical cores",
         "rounds": ROUNDS,
-        "pictures": f"{PICTURES} of noise, 32×32, in batches of {BATCH}",
+        "images": f"{PICTURES} of noise, 32×32, in batches of {BATCH}",
         "versions": {name: module.__version__ for name, module in (("torch", torch), ("torchvision", torchvision))},
     }
     table.to_csv(RESULTS.with_suffix(".csv"))

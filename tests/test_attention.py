@@ -41,7 +41,7 @@ from attn_lessons.attention.se import start_in_pairs_
 pytestmark = pytest.mark.usefixtures("same_numbers_every_time")
 
 sizes = st.integers(1, 9)
-# Deformable attention has two ways to know places; "deformable" is the other one.
+# Deformable attention has two ways to know positions; "deformable" is the other one.
 WITH_TABLE = {"deformable, table": ("deformable", {"position": "table", "stride": 2})}
 EVERY = [*MECHANISMS, *WITH_TABLE]
 TRAINABLE = [name for name in EVERY if name != "none"]
@@ -106,7 +106,7 @@ def test_strides_change_nothing(name):
 
 @pytest.mark.parametrize("name", EVERY)
 @pytest.mark.parametrize("training", [True, False])
-def test_no_pictures_give_no_pictures(name, training):
+def test_no_images_give_no_images(name, training):
     x = torch.zeros(0, 32, 5, 4)
     assert make(name).train(training)(x).shape == x.shape
 
@@ -114,7 +114,7 @@ def test_no_pictures_give_no_pictures(name, training):
 @pytest.mark.parametrize("name", EVERY)
 @settings(max_examples=5, deadline=None)
 @given(b=sizes, h=sizes, w=sizes)
-def test_a_picture_does_not_see_its_neighbours_in_the_batch(name, b, h, w):
+def test_an_image_does_not_see_its_neighbours_in_the_batch(name, b, h, w):
     module = make(name, 32, h, w).double().eval()
     x = torch.randn(b + 2, 32, h, w, dtype=torch.float64)
     torch.testing.assert_close(module(x)[:b], module(x[:b]), rtol=0, atol=1e-12)
@@ -138,7 +138,7 @@ def test_bf16_is_finite_even_for_large_inputs(name, scale, half):
 
 @pytest.mark.parametrize("name", ["linear", "efficient", "performer"])
 def test_fp16_autocast_is_about_as_exact_as_bf16(name):
-    """Weights over thousands of places are smaller than fp16 can tell from 0: the sums over places must not be fp16."""
+    """Weights over thousands of positions are smaller than fp16 can tell from 0: no sum over them may be fp16."""
     module, x = make(name), 10 * torch.randn(1, 32, 64, 64)
     exact = copy.deepcopy(module).double()(x.double()) - x
     with torch.no_grad(), torch.autocast("cpu", torch.float16):
@@ -177,7 +177,7 @@ def test_compiles_to_one_graph_with_the_same_gradients(name):
 
 
 @pytest.mark.parametrize("name", TRAINABLE)
-def test_exports_for_any_number_of_pictures(name):
+def test_exports_for_any_number_of_images(name):
     module, x = make(name).eval(), torch.randn(7, 32, 5, 4)
     any_number = ({0: torch.export.Dim.DYNAMIC},)
     exported = torch.export.export(module, (x[:2],), dynamic_shapes=any_number).module()
@@ -396,11 +396,11 @@ SHOWN = {  # what no layer shows
     "cbam_spatial": ["channels=32"],
     "eca": ["channels=32"],
     "ca": ["reduction=32"],
-    **{name: ["heads=4"] for name in ("self", "linear", "efficient")},
-    "performer": ["heads=4", "features=64"],
-    "linformer": ["heads=4", "size=(5, 4)", "landmarks=64"],
-    "deformable": ["heads=4", "groups=2", "stride=1", "offset_range=2.0", "dropout=0.0"],
-    "deformable, table": ["heads=4", "groups=2", "stride=2", "position='table'", "size=(5, 4)", "dropout=0.0"],
+    **{name: ["num_heads=4"] for name in ("self", "linear", "efficient")},
+    "performer": ["num_heads=4", "features=64"],
+    "linformer": ["num_heads=4", "size=(5, 4)", "landmarks=64"],
+    "deformable": ["num_heads=4", "groups=2", "stride=1", "offset_range=2.0", "dropout=0.0"],
+    "deformable, table": ["num_heads=4", "groups=2", "stride=2", "position='table'", "size=(5, 4)", "dropout=0.0"],
 }
 
 
@@ -479,9 +479,9 @@ def test_watching_shows_the_last_forward_pass_also_of_a_compiled_module():
     torch.testing.assert_close(y, x * seen[""]["gate"][:, :, None, None])
 
 
-# ------------------------------------------------------------------------------------------ refusals: pictures
+# ------------------------------------------------------------------------------------------ refusals: images
 @pytest.mark.parametrize("name", TRAINABLE)
-def test_a_bad_picture_is_refused_in_one_sentence(name):
+def test_a_bad_image_is_refused_in_one_sentence(name):
     module = make(name)
     refused(ValueError, lambda: module(torch.rand(2, 32, 5)), "(B, 32, H, W)", "shape (2, 32, 5)")
     refused(ValueError, lambda: module(torch.rand(2, 32)), "(B, 32, H, W)", "shape (2, 32)")
@@ -527,23 +527,23 @@ BAD_OPTIONS = [
     *((name, {"kernel_size": k}, ("even",)) for name in ("cbam", "cbam_spatial", "eca") for k in (2, 4)),
     *((name, {"kernel_size": k}, (WHOLE,)) for name in ("cbam", "cbam_spatial", "eca") for k in (0, -3, 3.0, "3")),
     *(
-        (name, {"heads": h}, ("channels=32", "1, 2, 4, 8, 16, 32"))
+        (name, {"num_heads": h}, ("channels=32", "1, 2, 4, 8, 16, 32"))
         for name in ("self", "linear", "efficient", "performer", "linformer", "deformable")
         for h in (3, 64)
     ),
     *(
-        (name, {"heads": h}, (WHOLE,))
+        (name, {"num_heads": h}, (WHOLE,))
         for name in ("self", "linear", "efficient", "performer", "linformer", "deformable")
         for h in (0, -1, 2.0, "2", True)
     ),
-    *((name, {"key_channels": 10}, ("heads=4", "1, 2, 5, 10")) for name in ("self", "linear", "efficient")),
+    *((name, {"key_channels": 10}, ("num_heads=4", "1, 2, 5, 10")) for name in ("self", "linear", "efficient")),
     *((name, {"key_channels": n}, (WHOLE,)) for name in ("self", "linear", "efficient") for n in (0, -8, 8.0, "8")),
     *(("performer", {"features": m}, (WHOLE,)) for m in (0, -1, 2.5, "64")),
     *(("linformer", {"landmarks": m}, (WHOLE,)) for m in (0, -1, 2.5, "64")),
     *((n, {"size": s}, ("two whole numbers",)) for n in ("linformer", "deformable, table") for s in (5, (5,), "ab")),
     *((n, {"size": s}, (WHOLE,)) for n in ("linformer", "deformable, table") for s in ((5, 0), (-1, 4), (5, 4.0))),
-    ("deformable", {"groups": 3}, ("heads=4", "1, 2, 4")),
-    ("deformable", {"groups": 8}, ("heads=4", "1, 2, 4")),
+    ("deformable", {"groups": 3}, ("num_heads=4", "1, 2, 4")),
+    ("deformable", {"groups": 8}, ("num_heads=4", "1, 2, 4")),
     *(("deformable", {"groups": g}, (WHOLE,)) for g in (0, -2, 2.0, True)),
     *(("deformable", {"stride": s}, (WHOLE,)) for s in (0, -1, 1.5, "2")),
     *(("deformable", {"position": p}, ("'conv', 'table', None",)) for p in ("rpb", "", 3, True, ["conv"])),
@@ -585,8 +585,8 @@ def test_the_tutorials_names_refuse_as_clearly():
     refused(ValueError, lambda: ECAAttention(4), "kernel_size=4 is even")
     refused(ValueError, lambda: LinearAttention(0), "in_dim=0")
     refused(ValueError, lambda: LinearAttention(4, reduction=8), "reduction=8", "from 1 to 4", "in_dim=4")
-    refused(ValueError, lambda: DAttention(64, n_groups=3), "groups=3 does not divide heads=8")
-    refused(ValueError, lambda: DAttention(60), "heads=8 does not divide channels=60")
+    refused(ValueError, lambda: DAttention(64, n_groups=3), "groups=3 does not divide num_heads=8")
+    refused(ValueError, lambda: DAttention(60), "num_heads=8 does not divide channels=60")
 
 
 # ------------------------------------------------------------------------------------------ by name
@@ -598,12 +598,12 @@ def test_unknown_mechanism_names_the_known_ones():
     ("name", "options", "words"),
     [
         ("none", {"reduction": 4}, ("reduction=4", "'none'", "it takes none")),
-        ("se", {"heads": 2}, ("heads=2", "'se'", "reduction, bias")),
+        ("se", {"num_heads": 2}, ("num_heads=2", "'se'", "reduction, bias")),
         ("eca", {"reduction": 4}, ("reduction=4", "'eca'", "kernel_size")),
-        ("self", {"reduction": 4}, ("reduction=4", "'self'", "heads, key_channels")),
+        ("self", {"reduction": 4}, ("reduction=4", "'self'", "num_heads, key_channels")),
         ("linformer", {}, ("'linformer'", "size")),
         ("linformer", {"landmarks": 8}, ("'linformer'", "size")),
-        ("linformer", {"sizes": (5, 4)}, ("sizes=(5, 4)", "size, heads, landmarks")),
+        ("linformer", {"sizes": (5, 4)}, ("sizes=(5, 4)", "size, num_heads, landmarks")),
     ],
 )
 def test_an_option_that_is_unknown_or_missing_is_refused_by_name(name, options, words):
@@ -650,12 +650,12 @@ def test_the_tutorials_gates_by_their_names_and_arguments(factory, options, clas
 
 def test_the_tutorials_linear_attention_by_its_name_and_arguments():
     module, x = LinearAttention(in_dim=64, reduction=8), torch.rand(1, 64, 32, 31)
-    assert type(module) is MECHANISMS["linear"] and module.heads == 1 and module.query.out_features == 8
+    assert type(module) is MECHANISMS["linear"] and module.num_heads == 1 and module.query.out_features == 8
     assert module(x).shape == x.shape
 
 
 def test_the_tutorials_deformable_attention_by_its_name_and_arguments():
     module, x = DAttention(64, q_size=(32, 32), n_heads=8, n_groups=4, stride=1), torch.rand(1, 64, 32, 32)
-    assert type(module) is DeformableAttention and (module.heads, module.groups, module.stride) == (8, 4, 1)
+    assert type(module) is DeformableAttention and (module.num_heads, module.groups, module.stride) == (8, 4, 1)
     assert module.local is not None and module.table is None  # dwc-pe
     assert module(x).shape == x.shape

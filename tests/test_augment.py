@@ -1,6 +1,6 @@
-"""Augmentation: repeats itself with a seed, one draw for each picture, and nothing that was not in the picture.
+"""Augmentation: repeats itself with a seed, one draw for each image, and nothing that was not in the image.
 
-Where torchvision.transforms.v2 has the same, draws have its distribution, and the same draw gives the same picture.
+Where torchvision.transforms.v2 has the same, draws have its distribution, and the same draw gives the same image.
 """
 
 import numpy as np
@@ -30,13 +30,13 @@ DEVICES = ["cpu", *["cuda"] * torch.cuda.is_available()]
 RARE = 1e-3  # 99.9 % confidence, with fixed seeds
 
 
-def dice(seed: int = 0, device: str = "cpu") -> torch.Generator:
+def draws(seed: int = 0, device: str = "cpu") -> torch.Generator:
     return torch.Generator(device).manual_seed(seed)
 
 
 def noise(n: int, height: int = 12, width: int = 10, channels: int = 3, device: str = "cpu") -> torch.Tensor:
     """uint8 without a zero, so that every zero was put there."""
-    return torch.randint(1, 256, (n, channels, height, width), generator=dice(7), dtype=torch.uint8).to(device)
+    return torch.randint(1, 256, (n, channels, height, width), generator=draws(7), dtype=torch.uint8).to(device)
 
 
 # ------------------------------------------------------------------------------------------ all of them
@@ -49,7 +49,7 @@ def noise(n: int, height: int = 12, width: int = 10, channels: int = 3, device: 
 def test_keeps_shape_and_dtype_and_leaves_its_input_alone(augment, n, height, width, channels, dtype):
     images = noise(n, height, width, channels).to(dtype)
     before = images.clone()
-    out = augment(images, generator=dice())
+    out = augment(images, generator=draws())
     assert out.shape == images.shape and out.dtype == dtype
     assert torch.equal(images, before)
 
@@ -58,22 +58,22 @@ def test_keeps_shape_and_dtype_and_leaves_its_input_alone(augment, n, height, wi
 @pytest.mark.parametrize("augment", [*AUGMENTATIONS, color_jitter])
 def test_repeats_itself_with_the_same_seed_only(augment, device):
     images = noise(50, device=device)
-    first, again, other = (augment(images, generator=dice(seed, device)) for seed in (3, 3, 4))
+    first, again, other = (augment(images, generator=draws(seed, device)) for seed in (3, 3, 4))
     assert first.device.type == device
     assert torch.equal(first, again) and not torch.equal(first, other)
 
 
 @pytest.mark.parametrize("augment", [*AUGMENTATIONS, color_jitter])
-def test_each_picture_has_its_own_draw(augment):
+def test_each_image_has_its_own_draw(augment):
     images = noise(1).expand(60, -1, -1, -1)
-    assert len(augment(images, generator=dice()).unique(dim=0)) > (1 if augment is random_flip else 20)
+    assert len(augment(images, generator=draws()).unique(dim=0)) > (1 if augment is random_flip else 20)
 
 
 @pytest.mark.parametrize("augment", AUGMENTATIONS)
 def test_treats_floats_as_it_treats_levels(augment):
     images = noise(20)
-    floats = augment(images.float(), generator=dice())
-    assert torch.equal(floats.round(), augment(images, generator=dice()).float())
+    floats = augment(images.float(), generator=draws())
+    assert torch.equal(floats.round(), augment(images, generator=draws()).float())
     assert torch.equal(floats, floats.round()) or augment is random_resized_crop
 
 
@@ -92,16 +92,16 @@ def test_crop_is_a_shift_and_every_shift_is_equally_likely(padding):
     shifts, image = 2 * padding + 1, noise(1)
     padded = F.pad(image, [padding] * 4)[0]
     allowed = [padded[:, top : top + 12, left : left + 10] for top in range(shifts) for left in range(shifts)]
-    crops = random_crop(image.expand(2000, -1, -1, -1), padding, dice())
+    crops = random_crop(image.expand(2000, -1, -1, -1), padding, draws())
     counts = torch.stack([(crops == one).flatten(1).all(1) for one in allowed]).sum(1)
     assert counts.sum() == 2000
     if padding:
         assert chisquare(counts).pvalue > RARE
 
 
-def test_flip_mirrors_half_of_the_pictures():
+def test_flip_mirrors_half_of_the_images():
     images = noise(2000)
-    out = random_flip(images, dice())
+    out = random_flip(images, draws())
     same, mirrored = ((out == one).flatten(1).all(1) for one in (images, images.flip(3)))
     assert (same ^ mirrored).all()
     assert chisquare([same.sum(), mirrored.sum()]).pvalue > RARE
@@ -110,7 +110,7 @@ def test_flip_mirrors_half_of_the_pictures():
 @pytest.mark.parametrize("size", [1, 4, 5, 12])
 def test_cutout_clears_one_square_around_a_uniform_centre(size):
     images = noise(2400)
-    out = cutout(images, size, dice())
+    out = cutout(images, size, draws())
     holes = out == 0
     assert torch.equal(holes.all(1), holes.any(1))  # in all channels
     assert torch.equal(out[~holes], images[~holes])
@@ -150,21 +150,21 @@ JITTERS = [(0.4, 0.4, 0.4, 0.1), (0.8, 0, 0, 0), (0, 0.8, 0, 0), (0, 0, 2.0, 0),
 
 
 @pytest.mark.parametrize("strengths", JITTERS)
-def test_jitter_gives_the_picture_of_torchvision(strengths):
+def test_jitter_gives_the_image_of_torchvision(strengths):
     images = noise(30, height=7)
     images[0, :] = 77  # grey
-    out = color_jitter(images, *strengths, generator=dice())
-    factors, order = augment.jitters(images, strengths, dice())
-    for i, picture in enumerate(images / 255):
+    out = color_jitter(images, *strengths, generator=draws())
+    factors, order = augment.jitters(images, strengths, draws())
+    for i, image in enumerate(images / 255):
         for k in order[i].tolist():
-            picture = getattr(v2.functional, f"adjust_{CHANGES[k]}")(picture, factors[i, k].item())
-        assert (out[i] - 255 * picture).abs().max() < 0.51
+            image = getattr(v2.functional, f"adjust_{CHANGES[k]}")(image, factors[i, k].item())
+        assert (out[i] - 255 * image).abs().max() < 0.51
     assert out.dtype == torch.uint8 and (any(strengths) or torch.equal(out, images))
 
 
 @pytest.mark.parametrize("strengths", [(0.4, 0.4, 0.4, 0.1), (0.8, 1.0, 2.0, 0.5)])
 def test_jitter_has_the_distribution_of_torchvision(strengths):
-    factors, order = augment.jitters(noise(1).expand(8000, -1, -1, -1), strengths, dice())
+    factors, order = augment.jitters(noise(1).expand(8000, -1, -1, -1), strengths, draws())
     torch.manual_seed(0)
     jitter = v2.ColorJitter(*strengths)
     theirs = [jitter.make_params([]) for _ in range(2000)]
@@ -188,10 +188,10 @@ def test_jitter_says_what_is_wrong():
 
 @pytest.mark.parametrize("size", [5, None, 24])
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
-def test_resized_crop_gives_the_picture_of_torchvision(size, dtype):
+def test_resized_crop_gives_the_image_of_torchvision(size, dtype):
     images = noise(60, height=10).to(dtype)
-    out = random_resized_crop(images, size, generator=dice())
-    boxes = augment.boxes(images, (0.08, 1), (3 / 4, 4 / 3), dice())
+    out = random_resized_crop(images, size, generator=draws())
+    boxes = augment.boxes(images, (0.08, 1), (3 / 4, 4 / 3), draws())
     for image, ours, box in zip(images, out, boxes.T.int().tolist(), strict=True):
         theirs = v2.functional.resized_crop(image.float(), *box, [size or 10, size or 10])
         assert (ours - theirs).abs().max() < (0.51 if dtype == torch.uint8 else 1e-3)
@@ -204,7 +204,7 @@ def test_resized_crop_has_the_distribution_of_torchvision(height, width, scale):
     crop = v2.RandomResizedCrop(8, scale)
     theirs = [crop.make_params([image]) for _ in range(800)]
     theirs = [[box[name] for name in ("top", "left", "height", "width")] for box in theirs]
-    ours = augment.boxes(image.expand(4000, -1, -1, -1), scale, (3 / 4, 4 / 3), dice()).T.double().numpy()
+    ours = augment.boxes(image.expand(4000, -1, -1, -1), scale, (3 / 4, 4 / 3), draws()).T.double().numpy()
     both = [np.c_[boxes, boxes[:, :2] + boxes[:, 2:], boxes[:, 3] / boxes[:, 2]] for boxes in (ours, np.array(theirs))]
     same_distribution(*both)
 
@@ -214,13 +214,13 @@ def test_resized_crop_says_what_is_wrong():
         random_resized_crop(noise(2), scale=(1, 0.5))
 
 
-# ------------------------------------------------------------------------------------------ two pictures in one
+# ------------------------------------------------------------------------------------------ two images in one
 @pytest.mark.parametrize("mix", MIXES)
 @pytest.mark.parametrize("device", DEVICES)
 def test_mixes_repeat_themselves_and_leave_their_input_alone(mix, device):
     images, labels = noise(20, device=device), torch.arange(20, device=device) % 7
     before = images.clone()
-    first, again, other = (mix(images, labels, 7, dice(seed, device)) for seed in (3, 3, 4))
+    first, again, other = (mix(images, labels, 7, draws(seed, device)) for seed in (3, 3, 4))
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True)) and not torch.equal(first[0], other[0])
     assert torch.equal(images, before)
     assert first[0].shape == images.shape and first[0].dtype == torch.uint8
@@ -230,29 +230,29 @@ def test_mixes_repeat_themselves_and_leave_their_input_alone(mix, device):
 
 @pytest.mark.parametrize("mix", MIXES)
 @pytest.mark.parametrize("seed", range(6))
-def test_mixes_give_the_pictures_of_torchvision(mix, seed):
+def test_mixes_give_the_images_of_torchvision(mix, seed):
     images, labels = noise(9, height=14).float(), torch.arange(9) % 7
-    out, soft = mix(images, labels, 7, dice(seed))
-    share = soft[0, 0].item()
+    out, soft = mix(images, labels, 7, draws(seed))
+    fraction = soft[0, 0].item()
     if mix is mixup:
-        params, reference = {"lam": share}, v2.MixUp(num_classes=7)
+        params, reference = {"lam": fraction}, v2.MixUp(num_classes=7)
     else:
         rows, columns = ((out != images).any((0, 1)).any(side).nonzero() for side in (1, 0))
         box = (0, 0, 0, 0)
         if len(rows):
             box = [int(x) for x in (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)]
-        params, reference = {"box": box, "lam_adjusted": share}, v2.CutMix(num_classes=7)
-        assert share == pytest.approx(1 - (box[2] - box[0]) * (box[3] - box[1]) / (14 * 10), abs=1e-6)
+        params, reference = {"box": box, "lam_adjusted": fraction}, v2.CutMix(num_classes=7)
+        assert fraction == pytest.approx(1 - (box[2] - box[0]) * (box[3] - box[1]) / (14 * 10), abs=1e-6)
     params |= {"labels": labels, "batch_size": 9}
     assert torch.allclose(out, reference.transform(images, params), atol=1e-3)
     assert torch.allclose(soft, reference.transform(labels, params), atol=1e-6)
-    levels, _ = mix(images.byte(), labels, 7, dice(seed))
+    levels, _ = mix(images.byte(), labels, 7, draws(seed))
     assert torch.equal(levels.float(), out.round())
 
 
 @pytest.mark.parametrize(("mix", "theirs"), [(mixup, v2.MixUp), (cutmix, v2.CutMix)])
 def test_mixes_have_the_distribution_of_torchvision(mix, theirs):
-    images, labels, generator = noise(2, 16, 11).float(), torch.arange(2), dice()
+    images, labels, generator = noise(2, 16, 11).float(), torch.arange(2), draws()
     torch.manual_seed(0)
     reference = theirs(num_classes=2)
 
@@ -268,10 +268,10 @@ def test_mixes_have_the_distribution_of_torchvision(mix, theirs):
 @pytest.mark.parametrize("mix", MIXES)
 def test_soft_labels_are_what_the_loss_takes(mix):
     images, labels = noise(8), torch.arange(8)
-    _, soft = mix(images, labels, 8, dice())
-    scores = torch.randn(8, 8, generator=dice())
-    share = soft[0, 0]
-    expected = share * F.cross_entropy(scores, labels) + (1 - share) * F.cross_entropy(scores, labels.roll(1))
+    _, soft = mix(images, labels, 8, draws())
+    scores = torch.randn(8, 8, generator=draws())
+    fraction = soft[0, 0]
+    expected = fraction * F.cross_entropy(scores, labels) + (1 - fraction) * F.cross_entropy(scores, labels.roll(1))
     assert F.cross_entropy(scores, soft) == pytest.approx(expected.item(), abs=1e-5)
 
 

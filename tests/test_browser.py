@@ -34,10 +34,10 @@ pytestmark = pytest.mark.skipif(not BROWSER, reason="no Chromium here: `sudo apt
 READY = "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
 RUN = "() => { jupyterapp.commands.execute('notebook:run-all-cells').then(() => { window.ran = true }) }"
 CELLS = "jupyterapp.shell.currentWidget.model.toJSON().cells"
-GO_TO = """place => {
+GO_TO = """position => {
     const notebook = jupyterapp.shell.currentWidget.content;
-    notebook.activeCellIndex = place;
-    notebook.scrollToItem(place, 'start');
+    notebook.activeCellIndex = position;
+    notebook.scrollToItem(position, 'start');
 }"""
 
 
@@ -101,9 +101,9 @@ def tagged(page, tag):
     return {i: c for i, c in cells if c["cell_type"] == "code" and tag in c["metadata"].get("tags", [])}
 
 
-def go_to(page, place):
-    page.evaluate(GO_TO, place)
-    return page.locator(f'.jp-Notebook .jp-Cell[data-windowed-list-index="{place}"]')
+def go_to(page, position):
+    page.evaluate(GO_TO, position)
+    return page.locator(f'.jp-Notebook .jp-Cell[data-windowed-list-index="{position}"]')
 
 
 # ---------------------------------------------------------------------------------------------- what a learner does
@@ -111,35 +111,35 @@ def go_to(page, place):
 def test_a_lesson_in_the_browser(page, request):
     shot = lambda what: page.screenshot(path=SHOTS / f"{request.node.callspec.id}-{what}.png")  # noqa: E731
     every_cell_ran_without_an_error(page)
-    for place in tagged(page, "explore"):
-        each_control_changes_the_picture(page, go_to(page, place))
-        shot(f"explore-{place}")
-    (place,) = tagged(page, "quiz")
-    each_answer_opens_its_feedback(go_to(page, place))
+    for position in tagged(page, "explore"):
+        each_control_changes_the_image(page, go_to(page, position))
+        shot(f"explore-{position}")
+    (position,) = tagged(page, "quiz")
+    each_answer_opens_its_feedback(go_to(page, position))
     shot("quiz")
     solutions = [c["source"] for c in page.evaluate(CELLS) if "solution" in c["metadata"].get("tags", [])]
-    for (place, empty), solution in zip(tagged(page, "exercise").items(), solutions, strict=True):
-        expect(go_to(page, place + 1)).to_contain_text("○ not attempted yet")
-        attempt(page, place, empty["source"].replace('raise NotImplementedError("your turn")', "pass"), "✗ not yet")
-        shot(f"exercise-{place}-wrong")
-        attempt(page, place, re.search(r"```python\n(.*?)```", solution, re.S)[1], "✓ passed")
-        shot(f"exercise-{place}-solved")
+    for (position, empty), solution in zip(tagged(page, "exercise").items(), solutions, strict=True):
+        expect(go_to(page, position + 1)).to_contain_text("○ not attempted yet")
+        attempt(page, position, empty["source"].replace('raise NotImplementedError("your turn")', "pass"), "✗ not yet")
+        shot(f"exercise-{position}-wrong")
+        attempt(page, position, re.search(r"```python\n(.*?)```", solution, re.S)[1], "✓ passed")
+        shot(f"exercise-{position}-solved")
 
 
 def every_cell_ran_without_an_error(page):
-    for place, cell in enumerate(page.evaluate(CELLS)):
+    for position, cell in enumerate(page.evaluate(CELLS)):
         if cell["cell_type"] == "code":
             errors = [output for output in cell["outputs"] if output["output_type"] == "error"]
-            assert not errors and cell["execution_count"], (place, cell["source"], errors)
+            assert not errors and cell["execution_count"], (position, cell["source"], errors)
 
 
-def each_control_changes_the_picture(page, cell):
-    picture = cell.locator(".jp-RenderedImage img")
+def each_control_changes_the_image(page, cell):
+    image = cell.locator(".jp-RenderedImage img")
     controls = cell.locator(".noUi-handle, select, input[type=checkbox]")
     expect(controls.first).to_be_visible()
     assert controls.count() == cell.locator(".widget-vbox > .jupyter-widgets").count()
     for control in controls.all():
-        before = picture.get_attribute("src")
+        before = image.get_attribute("src")
         if control.get_attribute("type") == "checkbox":
             control.click()
         elif menu := control.locator("option").all_inner_texts():
@@ -147,7 +147,7 @@ def each_control_changes_the_picture(page, cell):
         else:
             now, most = (control.get_attribute(f"aria-value{which}") for which in ("now", "max"))
             control.press("ArrowLeft" if now == most else "ArrowRight")
-        expect(picture).not_to_have_attribute("src", before)
+        expect(image).not_to_have_attribute("src", before)
 
 
 def each_answer_opens_its_feedback(cell):
@@ -160,11 +160,11 @@ def each_answer_opens_its_feedback(cell):
         expect(answer.locator("p")).to_contain_text(re.compile(r"^(✓ Right\.|✗ Not quite\.) \S"))
 
 
-def attempt(page, place, answer, verdict):
+def attempt(page, position, answer, verdict):
     """Type an answer, run it and the check below it with Shift+Enter, and read the verdict."""
-    go_to(page, place).locator(".cm-content").click()
+    go_to(page, position).locator(".cm-content").click()
     page.keyboard.press("ControlOrMeta+a")
     page.keyboard.insert_text(answer)
     page.keyboard.press("Shift+Enter")
     page.keyboard.press("Shift+Enter")
-    expect(page.locator(f'.jp-Notebook .jp-Cell[data-windowed-list-index="{place + 1}"]')).to_contain_text(verdict)
+    expect(page.locator(f'.jp-Notebook .jp-Cell[data-windowed-list-index="{position + 1}"]')).to_contain_text(verdict)

@@ -22,19 +22,19 @@ from attn_lessons.training import prepare
 pytestmark = pytest.mark.usefixtures("same_numbers_every_time")
 
 
-def some_pictures(n: int, size: int = 32) -> torch.Tensor:
+def some_images(n: int, size: int = 32) -> torch.Tensor:
     return torch.randint(256, (n, 3, size, size), dtype=torch.uint8)
 
 
 class Mean(nn.Module):
-    """The mean over all places, (n, C, h, w) → (n, C)."""
+    """The mean over all positions, (n, C, h, w) → (n, C)."""
 
     def forward(self, x):
         return x.mean((2, 3))
 
 
 def two_channels(inplace: bool = False, bias: float = 0.0) -> nn.Sequential:
-    """The picture's red and green are the two features; class 0 is red − green, class 1 green / 2."""
+    """The image's red and green are the two features; class 0 is red − green, class 1 green / 2."""
     network = nn.Sequential(nn.Conv2d(3, 2, 1, bias=False), nn.ReLU(inplace=inplace), Mean(), nn.Linear(2, 2))
     with torch.no_grad():
         network[0].weight.copy_(torch.eye(2, 3)[:, :, None, None])
@@ -45,7 +45,7 @@ def two_channels(inplace: bool = False, bias: float = 0.0) -> nn.Sequential:
 
 RED = torch.tensor([[0.0, 1.0, 2.0], [4.0, 0.0, 1.0]])
 GREEN = torch.tensor([[1.0, 0.0, 1.0], [2.0, 3.0, 1.0]])
-SIGNED = torch.stack([RED, GREEN, torch.zeros(2, 3)])[None]  # one picture of 2×3 pixels, each a place
+SIGNED = torch.stack([RED, GREEN, torch.zeros(2, 3)])[None]  # one image of 2×3 pixels, each a position
 BY_HAND = {0: (RED - GREEN).clamp(min=0) / 2, 1: GREEN / 3}  # gradients (1, −1) and (0, 1/2), cut off at 0, from 0 to 1
 
 
@@ -53,7 +53,7 @@ BY_HAND = {0: (RED - GREEN).clamp(min=0) / 2, 1: GREEN / 3}  # gradients (1, −
 @pytest.mark.parametrize("method", ["gradcam", "hirescam", "ablationcam"])
 @pytest.mark.parametrize("label", [0, 1])
 def test_two_channels_by_hand(method, label):
-    """Where the rest is linear, all three agree; at 6 places, the library's resizing changes nothing."""
+    """Where the rest is linear, all three agree; at 6 positions, the library's resizing changes nothing."""
     network = two_channels()
     found = cam(network, SIGNED, torch.tensor([label]), method, network[1])
     torch.testing.assert_close(found[0], BY_HAND[label], rtol=0, atol=1e-4)
@@ -84,15 +84,17 @@ def test_it_is_what_the_library_says_of_a_plain_network():
 
 @pytest.mark.parametrize("method", ["gradcam", "hirescam"])
 def test_of_glyphnet_they_are_the_votes(method):
-    """Behind GlyphNet's features all is linear, so that the map is each place's vote, but for a constant."""
-    network, pictures = GlyphNet(4, "cbam"), some_pictures(4, 64)
-    network(prepare(pictures))  # so that the norms have seen something
+    """Behind GlyphNet's features all is linear, so that the map is each position's vote, but for a constant."""
+    network, dataset = GlyphNet(4, "cbam"), some_images(4, 64)
+    network(prepare(dataset))  # so that the norms have seen something
     network.eval()
-    x, labels = prepare(pictures), torch.arange(4)
-    nothing = network.classify(network.norm(torch.zeros(1, 48)))  # what a place without features votes
-    votes = (network.votes(x) - nothing[:, :, None, None])[torch.arange(4), labels].clamp(min=0).detach()
-    found = F.avg_pool2d(cam(network, pictures, labels, method), 4)  # one number a place again
-    large = F.avg_pool2d(F.interpolate(votes[:, None], scale_factor=4, mode="bilinear")[:, 0], 4)
+    x, labels = prepare(dataset), torch.arange(4)
+    nothing = network.classify(network.norm(torch.zeros(1, 48)))  # what a position without features votes
+    position_logits = (
+        (network.position_logits(x) - nothing[:, :, None, None])[torch.arange(4), labels].clamp(min=0).detach()
+    )
+    found = F.avg_pool2d(cam(network, dataset, labels, method), 4)  # one number a position again
+    large = F.avg_pool2d(F.interpolate(position_logits[:, None], scale_factor=4, mode="bilinear")[:, 0], 4)
     assert similarity(found, large).min() > 0.99
 
 
@@ -131,7 +133,7 @@ def test_nothing_speaks_for_the_class():
 
 # ------------------------------------------------------------------------------------------ any network, any mechanism
 def opposite(network: nn.Module) -> nn.Module:
-    """Two classes, what speaks for the one speaks against the other: no picture without anything to show."""
+    """Two classes, what speaks for the one speaks against the other: no image without anything to show."""
     last = [module for module in network.modules() if isinstance(module, nn.Linear) and module.out_features == 2][-1]
     with torch.no_grad():
         last.weight[1] = -last.weight[0]
@@ -149,8 +151,8 @@ def networks(mechanism: str):
 @pytest.mark.parametrize("mechanism", MECHANISMS)
 def test_every_mechanism_in_every_network(mechanism):
     for network, size in networks(mechanism):
-        picture = some_pictures(1, size[0]).expand(2, -1, -1, -1)
-        found = cam(opposite(network), picture, torch.arange(2))
+        image = some_images(1, size[0]).expand(2, -1, -1, -1)
+        found = cam(opposite(network), image, torch.arange(2))
         assert found.shape == (2, *size) and found.dtype == torch.float32 and found.isfinite().all()
         assert found.min() >= 0 and found.max() <= 1
         lively = found.amax((1, 2)) > found.amin((1, 2))
@@ -159,47 +161,47 @@ def test_every_mechanism_in_every_network(mechanism):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method(method):
-    picture = some_pictures(1).expand(2, -1, -1, -1)
-    found = cam(opposite(SmallCNN(2, attention="ca")), picture, torch.arange(2), method)
+    image = some_images(1).expand(2, -1, -1, -1)
+    found = cam(opposite(SmallCNN(2, attention="ca")), image, torch.arange(2), method)
     assert found.shape == (2, 32, 32) and found.isfinite().all() and found.max() > found.min()
 
 
-@pytest.mark.parametrize("place", ["before_relu", "before_pool", "after_pool"])
+@pytest.mark.parametrize("slot", ["before_relu", "before_pool", "after_pool"])
 @pytest.mark.parametrize("blocks", [[5], [1, 2]])
-def test_the_layer_of_a_vgg_is_the_last_one_before_its_last_pooling(place, blocks):
-    network = VGG(11, 3, head="cifar", attention="se", place=place, blocks=blocks).eval()
+def test_the_layer_of_a_vgg_is_the_last_one_before_its_last_pooling(slot, blocks):
+    network = VGG(11, 3, head="cifar", attention="se", slot=slot, blocks=blocks).eval()
     x, before = torch.rand(1, 3, 64, 64), []
     network.features[-1].register_forward_pre_hook(lambda module, args: before.append(args[0].detach()))
     maps, _ = features(network, x)
     assert maps.shape == (1, 512, 4, 4) and torch.equal(maps, before[0])
-    assert isinstance(target_layer(network), SqueezeExcitation) == (place == "before_pool" and blocks == [5])
+    assert isinstance(target_layer(network), SqueezeExcitation) == (slot == "before_pool" and blocks == [5])
 
 
-def test_oblong_pictures():
+def test_oblong_images():
     assert cam(GlyphNet(attention="ca"), torch.randint(256, (2, 3, 32, 48), dtype=torch.uint8)).shape == (2, 32, 48)
 
 
 # ------------------------------------------------------------------------------------------ batches and labels
 @pytest.mark.parametrize("method", METHODS)
-def test_a_picture_has_the_same_map_in_every_batch(method):
-    network, pictures, labels = GlyphNet(3, "se"), some_pictures(5), torch.tensor([0, 1, 2, 1, 0])
-    together = cam(network, pictures, labels, method)
-    in_parts = cam(network, pictures, labels, method, batch_size=2)
-    alone = torch.cat([cam(network, pictures[i : i + 1], labels[i : i + 1], method) for i in range(5)])
+def test_an_image_has_the_same_map_in_every_batch(method):
+    network, dataset, labels = GlyphNet(3, "se"), some_images(5), torch.tensor([0, 1, 2, 1, 0])
+    together = cam(network, dataset, labels, method)
+    in_parts = cam(network, dataset, labels, method, batch_size=2)
+    alone = torch.cat([cam(network, dataset[i : i + 1], labels[i : i + 1], method) for i in range(5)])
     torch.testing.assert_close(together, in_parts, rtol=0, atol=1e-4)
     torch.testing.assert_close(together, alone, rtol=0, atol=1e-4)
 
 
 def test_without_labels_it_explains_the_answers():
-    network, pictures = SmallCNN(5), some_pictures(6)
+    network, dataset = SmallCNN(5), some_images(6)
     with torch.no_grad():
-        answers = copy.deepcopy(network).eval()(prepare(pictures)).argmax(1)
-    assert torch.equal(cam(network, pictures), cam(network, pictures, answers))
+        answers = copy.deepcopy(network).eval()(prepare(dataset)).argmax(1)
+    assert torch.equal(cam(network, dataset), cam(network, dataset, answers))
 
 
 def test_levels_are_prepared_as_for_training():
-    network, pictures = SmallCNN(5), some_pictures(2)
-    assert torch.equal(cam(network, pictures), cam(network, prepare(pictures)))
+    network, dataset = SmallCNN(5), some_images(2)
+    assert torch.equal(cam(network, dataset), cam(network, prepare(dataset)))
 
 
 # ------------------------------------------------------------------------------------------ left as it was
@@ -229,10 +231,10 @@ def test_the_network_is_left_as_it_was(method, goes_wrong):
     before = state_of(network)
     if goes_wrong:
         with pytest.raises(ValueError, match="labels"):
-            cam(network, some_pictures(2), torch.tensor([0, 3]), method)
+            cam(network, some_images(2), torch.tensor([0, 3]), method)
     else:
-        cam(network, some_pictures(2), method=method)
-        features(network, some_pictures(2))
+        cam(network, some_images(2), method=method)
+        features(network, some_images(2))
     after = state_of(network)
     assert before.keys() == after.keys()
     for name in before:
@@ -240,12 +242,12 @@ def test_the_network_is_left_as_it_was(method, goes_wrong):
 
 
 def test_frozen_networks_and_blocks_without_gradients_are_explained_all_the_same():
-    network, pictures = SmallCNN(3), some_pictures(2)
-    free = cam(network, pictures)
+    network, dataset = SmallCNN(3), some_images(2)
+    free = cam(network, dataset)
     network.requires_grad_(False)
     with torch.no_grad():
-        assert torch.equal(cam(network, pictures), free) and free.isfinite().all()
-        assert features(network, pictures)[1].any()
+        assert torch.equal(cam(network, dataset), free) and free.isfinite().all()
+        assert features(network, dataset)[1].any()
 
 
 def test_the_copy_does_not_stay_in_memory():
@@ -258,7 +260,7 @@ def test_the_copy_does_not_stay_in_memory():
 
     METHODS["watched"] = Watched
     try:
-        cam(network, some_pictures(1), method="watched")
+        cam(network, some_images(1), method="watched")
     finally:
         del METHODS["watched"]
     gc.collect()
@@ -266,7 +268,7 @@ def test_the_copy_does_not_stay_in_memory():
 
 
 def test_no_progress_bar_is_drawn(capfd):
-    cam(GlyphNet(), some_pictures(1), method="ablationcam")
+    cam(GlyphNet(), some_images(1), method="ablationcam")
     assert capfd.readouterr() == ("", "")
 
 
@@ -278,10 +280,10 @@ def test_what_the_library_does_without_us():
     AblationCAM(network, [layer])
     assert not network.training  # stays in evaluation mode
     with GradCAM(network, [layer]) as tool:
-        one_target = tool(SIGNED.expand(2, -1, -1, -1), [lambda scores: scores[1]])
+        one_target = tool(SIGNED.expand(2, -1, -1, -1), [lambda logits: logits[1]])
         assert one_target.shape[0] == 2 and not one_target[1].any()  # no word about the missing target
     with GradCAM(network, [layer]) as tool:
-        tool(SIGNED, [lambda scores: scores[7]])  # an IndexError is printed and swallowed
+        tool(SIGNED, [lambda logits: logits[7]])  # an IndexError is printed and swallowed
 
 
 # ------------------------------------------------------------------------------------------ refusals
@@ -295,7 +297,7 @@ def test_what_the_library_does_without_us():
         ({"labels": torch.tensor([0.0, 1.0, 2.0])}, TypeError, "labels"),
         ({"labels": [0, 1, 2]}, TypeError, "labels"),
         ({"images": torch.zeros(3, 32, 32, dtype=torch.uint8)}, ValueError, "images"),
-        ({"images": some_pictures(0)}, ValueError, "at least 1"),
+        ({"images": some_images(0)}, ValueError, "at least 1"),
         ({"images": np.zeros((3, 3, 32, 32))}, ValueError, "ndarray"),
         ({"layer": [nn.ReLU()]}, TypeError, "this is a list"),
         ({"layer": nn.ReLU()}, ValueError, "ran 0 times"),
@@ -307,7 +309,7 @@ def test_what_cannot_be_explained_is_refused_in_one_sentence(change, error, word
     network = SmallCNN(3)
     if change.get("layer") == "head":
         change = {"layer": network.head}
-    arguments = {"model": network, "images": some_pictures(3), **change}
+    arguments = {"model": network, "images": some_images(3), **change}
     with pytest.raises(error, match=words) as raised:
         cam(**arguments)
     assert "\n" not in str(raised.value)
@@ -322,11 +324,11 @@ def test_contributions_by_hand():
 
 
 def test_of_glyphnet_the_contributions_add_up_to_the_score_but_for_a_constant():
-    network, pictures = GlyphNet(4, "linear"), some_pictures(5)
+    network, dataset = GlyphNet(4, "linear"), some_images(5)
     network.eval()
-    _, contributions = features(network, pictures, torch.ones(5, dtype=torch.long))
+    _, contributions = features(network, dataset, torch.ones(5, dtype=torch.long))
     constant = network.classify(network.norm(torch.zeros(1, 48)))[:, 1]
-    torch.testing.assert_close(contributions.sum(1), network(prepare(pictures))[:, 1] - constant, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(contributions.sum(1), network(prepare(dataset))[:, 1] - constant, rtol=1e-3, atol=1e-4)
 
 
 def test_the_strongest_features_are_drawn_first_and_the_axes_come_back():
@@ -334,12 +336,12 @@ def test_the_strongest_features_are_drawn_first_and_the_axes_come_back():
     contributions = torch.tensor([0.1, -3.0, 2.0])
     assert show_features(torch.rand(3, 4, 5), contributions, ax=ax, most=2) is ax
     assert [text.get_text() for text in ax.texts] == ["1: -59%", "2: +39%"]
-    assert overlay(some_pictures(1)[0], torch.rand(8, 8), ax=ax) is ax
+    assert overlay(some_images(1)[0], torch.rand(8, 8), ax=ax) is ax
     plt.close(fig)
 
 
-def test_an_overlay_keeps_the_pictures_colours():
-    """A red picture stays red: the library's default would give blue."""
+def test_an_overlay_keeps_the_images_colours():
+    """A red image stays red: the library's default would give blue."""
     fig, ax = plt.subplots()
     red = torch.zeros(3, 8, 8, dtype=torch.uint8)
     red[0] = 255
@@ -351,7 +353,7 @@ def test_an_overlay_keeps_the_pictures_colours():
 
 # ------------------------------------------------------------------------------------------ remove and debias
 def test_road_knows_a_map_that_points_to_what_counts():
-    """Class 1 is green / 2, at any place; the pictures are grey but for a green square."""
+    """Class 1 is green / 2, at any position; the images are grey but for a green square."""
     network = two_channels(bias=0.0)
     with torch.no_grad():
         network[3].weight.mul_(20)
@@ -374,10 +376,10 @@ def edges(network, images, labels):
 
 
 def test_randomising_goes_from_the_last_layer_to_the_first():
-    network, pictures = VGG(11, 3, True, "cifar", "se", blocks=[5]).eval(), some_pictures(1)
+    network, dataset = VGG(11, 3, True, "cifar", "se", blocks=[5]).eval(), some_images(1)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     names, changed = [], set()
-    for name, twin in randomised(network, pictures):
+    for name, twin in randomised(network, dataset):
         names.append(name)
         weights = dict(twin.named_parameters())
         now = {key for key, value in weights.items() if not torch.equal(value, before[key])}
@@ -412,17 +414,17 @@ class Scale(nn.Module):
 
 def test_weights_without_an_initialisation_of_their_own_become_noise_as_large():
     network = nn.Sequential(GlyphNet(3, Scale))
-    kept = {name: twin[0].features.attention2.scale.clone() for name, twin in randomised(network, some_pictures(1))}
+    kept = {name: twin[0].features.attention2.scale.clone() for name, twin in randomised(network, some_images(1))}
     assert kept["0.features.attention3"].eq(3).all()
     assert abs(kept["0.features.attention2"].std() / 3 - 1) < 0.3  # of 48 numbers
 
 
-def after_training(network: nn.Module, pictures: torch.Tensor) -> nn.Module:
+def after_training(network: nn.Module, dataset: torch.Tensor) -> nn.Module:
     """The network with every weight far off its start, and then with every layer re-initialised."""
     with torch.no_grad():
         for weights in network.parameters():
             weights.fill_(7)
-    *_, (_, twin) = randomised(network, pictures)
+    *_, (_, twin) = randomised(network, dataset)
     return twin
 
 
@@ -446,7 +448,7 @@ def test_a_vgg_is_as_before_training_layer_by_layer_and_as_a_whole(start, batch_
         return VGG(11, 40, batch_norm, "cifar", "cbam", start=start, blocks=[4, 5], width=1 / 4)
 
     network = build()
-    same_start(after_training(network, some_pictures(1)), build())
+    same_start(after_training(network, some_images(1)), build())
     with torch.no_grad():
         for weights in network.parameters():
             weights.fill_(7)
@@ -456,7 +458,7 @@ def test_a_vgg_is_as_before_training_layer_by_layer_and_as_a_whole(start, batch_
 
 @pytest.mark.parametrize("network", [GlyphNet, SmallCNN])
 def test_the_small_networks_are_as_before_training(network):
-    same_start(after_training(network(40, attention="cbam"), some_pictures(1)), network(40, attention="cbam"))
+    same_start(after_training(network(40, attention="cbam"), some_images(1)), network(40, attention="cbam"))
     used = network(40, attention="cbam")
     with torch.no_grad():
         for weights in used.parameters():
@@ -469,7 +471,7 @@ def test_the_hidden_units_of_se_start_in_pairs_again():
     """Drawn one by one, all of them are dead in 43 of 300 modules."""
     network = SmallCNN(attention="se")
     for _ in range(5):
-        twin = after_training(network, some_pictures(1))
+        twin = after_training(network, some_images(1))
         for module in twin.modules():
             if isinstance(module, SqueezeExcitation):
                 weight = module.reduce.weight
@@ -489,23 +491,23 @@ def test_similarity_is_spearmans(n):
         similarity(a, b[:, :3])
 
 
-def trained(pictures: torch.Tensor, labels: torch.Tensor) -> GlyphNet:
+def trained(dataset: torch.Tensor, labels: torch.Tensor) -> GlyphNet:
     network = GlyphNet(2)
     optimiser = torch.optim.AdamW(network.parameters(), 8e-3)
     for _ in range(25):
         optimiser.zero_grad()
-        F.cross_entropy(network(prepare(pictures)), labels).backward()
+        F.cross_entropy(network(prepare(dataset)), labels).backward()
         optimiser.step()
     return network
 
 
 def test_the_edge_detector_fails_and_grad_cam_passes():
     """Red squares against green ones on noise, learned in a second."""
-    pictures, labels = torch.randint(100, (40, 3, 32, 32), dtype=torch.uint8), torch.arange(40) % 2
-    for picture, label, (y, x) in zip(pictures, labels, torch.randint(20, (40, 2)).tolist(), strict=True):
-        picture[label, y : y + 12, x : x + 12] = 255
-    network, other = trained(pictures, labels), trained(pictures, labels[torch.randperm(40)])
-    some = pictures[:12]
+    dataset, labels = torch.randint(100, (40, 3, 32, 32), dtype=torch.uint8), torch.arange(40) % 2
+    for image, label, (y, x) in zip(dataset, labels, torch.randint(20, (40, 2)).tolist(), strict=True):
+        image[label, y : y + 12, x : x + 12] = 255
+    network, other = trained(dataset, labels), trained(dataset, labels[torch.randperm(40)])
+    some = dataset[:12]
     for others in (partial(randomised, network, some), lambda: [("shuffled labels", other)]):
         of_edges, of_cam = (sanity_check(network, others(), some, explain) for explain in (edges, cam))
         assert of_edges.similarity.eq(1).all() and verdict(of_edges).startswith("Failed")

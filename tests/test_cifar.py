@@ -30,7 +30,7 @@ from attn_lessons.datasets.puzzles import SHAPES, depth, grid
 SOURCES = dict(cifar.SOURCES)
 READ = {CIFAR10: (cifar10, "CIFAR-10", "labels", 10), CIFAR100: (cifar100, "CIFAR-100", "fine_labels", 100)}
 KINDS = pytest.mark.parametrize("kind", READ, ids=lambda kind: kind.__name__)
-# Of images, labels and target of 100 pictures with seed 0.
+# Of images, labels and target of 100 images with seed 0.
 SHA256 = "3b9b5d650d220a55f520fe632ce59781dc8ffc772fe7060b1c672f3554ddef06"
 
 
@@ -49,7 +49,7 @@ def folder(tmp_path, monkeypatch):
 def write(kind, folder, monkeypatch, trick=None) -> None:
     """A small set of noise in torchvision's format, and its checksums where the published ones were."""
     _, _, key, count = READ[kind]
-    dice = np.random.default_rng(0)
+    generator = np.random.default_rng(0)
     target = folder / kind.base_folder
     target.mkdir(parents=True)
 
@@ -59,8 +59,8 @@ def write(kind, folder, monkeypatch, trick=None) -> None:
         return [name, md5(data)]
 
     def batch() -> dict:
-        labels = dice.integers(0, count, 20).tolist()
-        return {"data": dice.integers(0, 256, (20, 3072)).astype(np.uint8), key: labels, "trick": trick}
+        labels = generator.integers(0, count, 20).tolist()
+        return {"data": generator.integers(0, 256, (20, 3072)).astype(np.uint8), key: labels, "trick": trick}
 
     meta = save(kind.meta["filename"], {kind.meta["key"]: [f"class {i}" for i in range(count)]})
     monkeypatch.setattr(kind, "meta", {**kind.meta, "md5": meta[1]})
@@ -145,7 +145,7 @@ class Call:
 )
 def test_pickles_may_hold_arrays_only(folder, monkeypatch, trick, capsys):
     write(CIFAR100, folder, monkeypatch, trick)
-    with pytest.raises(pickle.UnpicklingError, match="does not belong into a file of pictures"):
+    with pytest.raises(pickle.UnpicklingError, match="does not belong into a file of images"):
         cifar100()
     assert "hello" not in capsys.readouterr().out
 
@@ -164,7 +164,7 @@ def test_cifar_100_where_it_is(folder, monkeypatch, capsys):
     write(CIFAR100, folder, monkeypatch)
     train, test = hundred_classes(15, 10)
     assert (train.name, len(train), len(test)) == ("CIFAR-100", 15, 10)
-    assert capsys.readouterr().out == "CIFAR-100: 15 pictures to train on, 10 to test with.\n"
+    assert capsys.readouterr().out == "CIFAR-100: 15 images to train on, 10 to test with.\n"
 
 
 @pytest.mark.parametrize(
@@ -176,19 +176,19 @@ def test_glyphworld_100_where_it_is_not_and_it_says_so(capsys, download, why):
     assert train.name == test.name == "GlyphWorld 100" and (len(train), len(test)) == (30, 20)
     assert not torch.equal(train.images[:20], test.images)
     out = capsys.readouterr().out
-    assert why in out and "GlyphWorld 100 instead, generated: 30 pictures to train on, 20 to test with" in out
+    assert why in out and "GlyphWorld 100 instead, generated: 30 images to train on, 20 to test with" in out
 
 
 def test_glyphworld_100():
-    pictures = glyphworld_100(1500)
-    assert pictures.images.shape == (1500, 3, 32, 32) and len(set(pictures.classes)) == 100
-    assert chisquare(pictures.labels.bincount(minlength=100)).pvalue > 1e-3
+    dataset = glyphworld_100(1500)
+    assert dataset.images.shape == (1500, 3, 32, 32) and len(set(dataset.classes)) == 100
+    assert chisquare(dataset.labels.bincount(minlength=100)).pvalue > 1e-3
     first = glyphworld_100(100)
-    assert torch.equal(first.images, pictures.images[:100]) and torch.equal(first.labels, pictures.labels[:100])
+    assert torch.equal(first.images, dataset.images[:100]) and torch.equal(first.labels, dataset.labels[:100])
     content = (first.images, first.labels, first.masks["target"])
     assert hashlib.sha256(b"".join(t.numpy().tobytes() for t in content)).hexdigest() == SHA256
-    area = pictures.masks["target"].sum((1, 2)).double()
-    by_size = [area[pictures.labels % 4 == size].mean() for size in range(4)]
+    area = dataset.masks["target"].sum((1, 2)).double()
+    by_size = [area[dataset.labels % 4 == size].mean() for size in range(4)]
     assert all(1.5 < b / a < 2.5 for a, b in pairwise(by_size))
 
 

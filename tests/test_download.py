@@ -27,16 +27,16 @@ GOOD = {"good", "no-range", "no-length", "too-much"}
 class Server(BaseHTTPRequestHandler):
     """What it does is the path it is asked for."""
 
-    asked: ClassVar[list] = []  # (path, from which byte on)
+    target_classes: ClassVar[list] = []  # (path, from which byte on)
 
     def do_GET(self):
         way = self.path.strip("/")
-        asked = int(self.headers["Range"][6:-1])
-        self.asked.append((way, asked))
+        target_classes = int(self.headers["Range"][6:-1])
+        self.target_classes.append((way, target_classes))
         if way == "missing":
             return self.send_error(404)
         ranged = not way.startswith("no-range")
-        start = asked if ranged else 0
+        start = target_classes if ranged else 0
         body = (WRONG if way in ("wrong", "wrong-half") else BODY)[start:]
         said = {"offers-less": len(body) - 7, "offers-more": len(body) + 7}.get(way, len(body))
         self.send_response(206 if ranged else 200)
@@ -83,7 +83,7 @@ def server():
 
 @pytest.fixture(autouse=True)
 def nothing_asked():
-    Server.asked.clear()
+    Server.target_classes.clear()
 
 
 @pytest.fixture
@@ -104,24 +104,24 @@ def get(server: str, folder: Path, *ways: str) -> Path:
 def test_fetches_once(server, tmp_path, way):
     get(server, tmp_path / "new" / "folder", way)
     get(server, tmp_path / "new" / "folder", way)
-    assert Server.asked == [(way, 0)]
+    assert Server.target_classes == [(way, 0)]
 
 
 @pytest.mark.parametrize("way", sorted(GOOD))
 def test_goes_on_where_it_was_stopped(server, tmp_path, way):
     (tmp_path / "file.bin.part").write_bytes(BODY[:HALF])
     get(server, tmp_path, way)
-    assert Server.asked == [(way, HALF)]
+    assert Server.target_classes == [(way, HALF)]
 
 
 def test_one_source_that_breaks_off_is_asked_again_while_it_brings_something(server, tmp_path):
     get(server, tmp_path, "piecemeal")
-    assert [start for _, start in Server.asked] == [0, 70_000, 140_000, 210_000, 280_000]
+    assert [start for _, start in Server.target_classes] == [0, 70_000, 140_000, 210_000, 280_000]
 
 
 def test_the_only_source_may_be_slow(impatient, server, tmp_path):
     get(server, tmp_path, "trickle")
-    assert Server.asked == [("trickle", 0)]
+    assert Server.target_classes == [("trickle", 0)]
 
 
 def test_shows_rate_and_time_left(server, tmp_path, capsys):
@@ -134,43 +134,43 @@ def test_shows_rate_and_time_left(server, tmp_path, capsys):
 @pytest.mark.parametrize("way", ["stall", "break"])
 def test_the_next_source_goes_on_behind_the_bytes_of_the_first(impatient, server, tmp_path, way):
     get(server, tmp_path, way, "good")
-    assert Server.asked == [(way, 0), ("good", HALF)]
+    assert Server.target_classes == [(way, 0), ("good", HALF)]
 
 
 def test_a_source_that_trickles_is_left_for_the_next(impatient, server, tmp_path):
     get(server, tmp_path, "trickle", "good")
-    (first, _), (second, start) = Server.asked
+    (first, _), (second, start) = Server.target_classes
     assert (first, second) == ("trickle", "good") and 0 < start < SIZE
 
 
 @pytest.mark.parametrize("way", ["silent", "missing", "offers-less", "offers-more", "other-range", "page"])
 def test_a_source_that_cannot_be_right_leaves_no_byte(impatient, server, tmp_path, way):
     get(server, tmp_path, way, "good")
-    assert Server.asked == [(way, 0), ("good", 0)]
+    assert Server.target_classes == [(way, 0), ("good", 0)]
 
 
 def test_a_slow_source_is_better_than_none(impatient, server, tmp_path):
     get(server, tmp_path, "trickle", "missing")
-    assert [way for way, _ in Server.asked] == ["trickle", "missing", "trickle"]
+    assert [way for way, _ in Server.target_classes] == ["trickle", "missing", "trickle"]
 
 
 @pytest.mark.parametrize(("sent", "kept"), [(500, 1000), (2000, 2000)])
 def test_nothing_is_lost_to_a_source_that_cannot_resume_and_breaks_off(server, tmp_path, sent, kept):
     (tmp_path / "file.bin.part").write_bytes(BODY[:1000])
     get(server, tmp_path, f"no-range-{sent}", "good")
-    assert Server.asked == [(f"no-range-{sent}", 1000), ("good", kept)]
+    assert Server.target_classes == [(f"no-range-{sent}", 1000), ("good", kept)]
 
 
 def test_wrong_bytes_are_kept_aside_and_the_next_source_begins_anew(server, tmp_path, capsys):
     get(server, tmp_path, "wrong", "good")
-    assert Server.asked == [("wrong", 0), ("good", 0)]
+    assert Server.target_classes == [("wrong", 0), ("good", 0)]
     assert (tmp_path / "file.bin.broken").read_bytes() == WRONG
     assert "file.bin is not what was published (its checksum is wrong): kept as" in capsys.readouterr().out
 
 
 def test_wrong_bytes_of_one_source_are_not_blamed_on_the_next(server, tmp_path):
     get(server, tmp_path, "wrong-half", "good")
-    assert Server.asked == [("wrong-half", 0), ("good", HALF), ("good", 0)]
+    assert Server.target_classes == [("wrong-half", 0), ("good", HALF), ("good", 0)]
 
 
 # ------------------------------------------------------------------------------------------ no source
@@ -196,7 +196,7 @@ def test_says_what_was_wrong_with_every_source(impatient, server, tmp_path, way,
 def test_gives_up_on_sources_that_break_off_with_wrong_bytes_for_ever(server, tmp_path):
     with pytest.raises(DownloadError, match="could not be fetched"):
         get(server, tmp_path, "wrong-half", "wrong-half/")
-    assert len(Server.asked) < 20
+    assert len(Server.target_classes) < 20
 
 
 def test_offline(tmp_path):
@@ -209,7 +209,7 @@ def test_no_room_is_said_before_it_starts(server, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(10**9, 10**9, HALF))
     with pytest.raises(DownloadError, match=r"file\.bin needs 0 MB in .*, which has 0 MB free: make room"):
         get(server, tmp_path, "good")
-    assert Server.asked == []
+    assert Server.target_classes == []
     (tmp_path / "file.bin.part").write_bytes(BODY[:HALF])  # now there is room for the rest
     get(server, tmp_path, "good")
 
@@ -233,7 +233,7 @@ def test_a_truncated_or_altered_file_is_named_kept_aside_and_fetched_again(serve
 def test_a_spoiled_part_is_fetched_again(server, tmp_path, part):
     (tmp_path / "file.bin.part").write_bytes(part)
     get(server, tmp_path, "good")
-    assert Server.asked[-1] == ("good", 0)
+    assert Server.target_classes[-1] == ("good", 0)
 
 
 def test_a_file_that_is_there_needs_no_right_to_write(tmp_path):
@@ -259,7 +259,7 @@ def test_of_several_processes_one_fetches_and_the_others_wait(server, tmp_path):
     said = [process.communicate(timeout=60) for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0], said
     assert (tmp_path / "file.bin").read_bytes() == BODY
-    assert Server.asked == [("trickle", 0)]
+    assert Server.target_classes == [("trickle", 0)]
 
 
 def test_a_process_that_waits_says_so_and_takes_what_the_other_one_fetched(server, tmp_path):
@@ -269,7 +269,7 @@ def test_a_process_that_waits_says_so_and_takes_what_the_other_one_fetched(serve
         assert process.stdout.readline() == "Another process is fetching file.bin: waiting for it.\n"
         path.write_bytes(BODY)
     assert process.communicate(timeout=60)[1] == "" and process.returncode == 0
-    assert Server.asked == []
+    assert Server.target_classes == []
 
 
 def test_the_next_process_goes_on_where_a_killed_one_was(server, tmp_path):
@@ -282,15 +282,15 @@ def test_the_next_process_goes_on_where_a_killed_one_was(server, tmp_path):
     process.communicate()
     kept = part.stat().st_size
     get(server, tmp_path, "good")
-    assert Server.asked[-1] == ("good", kept) and 0 < kept < SIZE
+    assert Server.target_classes[-1] == ("good", kept) and 0 < kept < SIZE
 
 
 # ------------------------------------------------------------------------------------------ where
 def test_the_folder(monkeypatch, tmp_path):
     monkeypatch.delenv("ATTN_LESSONS_DATA", raising=False)
     assert data_folder() == Path(download.__file__).parents[2] / "data"
-    monkeypatch.setenv("ATTN_LESSONS_DATA", "~/pictures")
-    assert data_folder() == Path.home() / "pictures"
+    monkeypatch.setenv("ATTN_LESSONS_DATA", "~/images")
+    assert data_folder() == Path.home() / "images"
     monkeypatch.delenv("ATTN_LESSONS_DATA")
     monkeypatch.setattr(download, "__file__", str(tmp_path / "site-packages" / "attn_lessons" / "datasets" / "x.py"))
     assert data_folder() == Path.home() / ".cache" / "attn_lessons"

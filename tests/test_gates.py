@@ -215,8 +215,8 @@ def test_spatial_gates_do_not_know_which_channel_is_which():
     torch.testing.assert_close(gates(module, shuffled)["map"], gates(module, x)["map"], rtol=0, atol=1e-12)
 
 
-def test_rows_and_columns_are_told_apart_and_change_places_with_the_picture():
-    """Coordinate attention of the mirrored picture, with its two gates swapped, is the mirrored output."""
+def test_rows_and_columns_are_told_apart_and_change_places_with_the_image():
+    """Coordinate attention of the mirrored image, with its two gates swapped, is the mirrored output."""
     module, x = CoordinateAttention(32).double().eval(), randn(2, 32, 5, 4)
     expected = module(x).mT
     assert (module(x.mT.contiguous()) - expected).norm() > 0.001 * expected.norm()
@@ -314,7 +314,7 @@ def test_no_gate_is_born_dead(name):
             module(x).square().sum().backward()
         assert module.get_parameter(first).grad.abs().sum() > 0, seed
         for weights in seen.values():
-            assert all(gate.std(0).max() > 0 for gate in weights.values()), seed  # pictures differ in their gates
+            assert all(gate.std(0).max() > 0 for gate in weights.values()), seed  # images differ in their gates
 
 
 def test_pairs_start_opposite():
@@ -372,7 +372,7 @@ def test_se_without_a_hidden_unit_is_refused():
 
 @pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
 def test_fault_elsewhere_se_with_too_few_channels_silently_halves_everything():
-    """Written as popular tutorials have it, C // r = 0 hidden units give σ(0) = 0.5 for every picture, for ever."""
+    """Written as popular tutorials have it, C // r = 0 hidden units give σ(0) = 0.5 for every image, for ever."""
     fc = nn.Sequential(nn.Linear(8, 8 // 16, bias=False), nn.ReLU(), nn.Linear(8 // 16, 8, bias=False), nn.Sigmoid())
     x = torch.randn(3, 8, 5, 4)
     assert torch.equal(x * fc(x.mean((2, 3)))[:, :, None, None], 0.5 * x)
@@ -380,7 +380,7 @@ def test_fault_elsewhere_se_with_too_few_channels_silently_halves_everything():
 
 
 def test_fault_elsewhere_se_with_two_hidden_units_is_often_born_dead():
-    """Drawn independently, both hidden units are zero for every picture in about a quarter of all draws; see above."""
+    """Drawn independently, both hidden units are zero for every image in about a quarter of all draws; see above."""
     x, dead = torch.rand(64, 32, 32, 32).mean((2, 3)), 0
     for seed in range(200):
         torch.manual_seed(seed)
@@ -390,7 +390,7 @@ def test_fault_elsewhere_se_with_two_hidden_units_is_often_born_dead():
 
 @pytest.mark.parametrize("kernel_size", [2, 4, 6])
 def test_fault_elsewhere_an_even_window_changes_the_size_of_the_map(kernel_size):
-    """A tutorial's demo takes the window from the input's height; with 8 rows there is no gate for any place."""
+    """A tutorial's demo takes the window from the input's height; with 8 rows there is no gate for any position."""
     x = torch.randn(2, 2, 8, 8)
     gate = nn.Conv2d(2, 1, kernel_size, padding=kernel_size // 2)(x)
     assert gate.shape == (2, 1, 9, 9)

@@ -56,7 +56,7 @@ FAMILY = {  # name → module for maps of h × w
 
 # ------------------------------------------------------------------------------------------ trusted references
 def self_and_torch(b, h, w, n):
-    ours, x = SelfAttention(8 * n, heads=2 * n).double(), randn(b, 8 * n, h, w)
+    ours, x = SelfAttention(8 * n, num_heads=2 * n).double(), randn(b, 8 * n, h, w)
     theirs = nn.MultiheadAttention(8 * n, 2 * n, batch_first=True, dtype=torch.float64)
     projections = ours.query, ours.key, ours.value
     with torch.no_grad():
@@ -68,24 +68,24 @@ def self_and_torch(b, h, w, n):
 
 
 def self_written_out(b, h, w, n):
-    """Head by head and picture by picture, with nothing but matrix products and exp; queries and keys half as wide."""
-    ours, x = SelfAttention(8 * n, heads=2, key_channels=4 * n).double(), randn(b, 8 * n, h, w)
-    pictures = []
-    for picture in x:
-        tokens, heads = picture.reshape(8 * n, h * w).T, []
+    """Head by head and image by image, with nothing but matrix products and exp; queries and keys half as wide."""
+    ours, x = SelfAttention(8 * n, num_heads=2, key_channels=4 * n).double(), randn(b, 8 * n, h, w)
+    dataset = []
+    for image in x:
+        tokens, num_heads = image.reshape(8 * n, h * w).T, []
         q, k, v = (layer(tokens) for layer in (ours.query, ours.key, ours.value))
         for i in range(2):
             scores = (q[:, 2 * n * i :][:, : 2 * n] @ k[:, 2 * n * i :][:, : 2 * n].T / math.sqrt(2 * n)).exp()
-            heads.append(scores / scores.sum(1, keepdim=True) @ v[:, 4 * n * i :][:, : 4 * n])
-        pictures.append(ours.out(torch.cat(heads, 1)).T.reshape(8 * n, h, w))
-    return ours(x), x + torch.stack(pictures)
+            num_heads.append(scores / scores.sum(1, keepdim=True) @ v[:, 4 * n * i :][:, : 4 * n])
+        dataset.append(ours.out(torch.cat(num_heads, 1)).T.reshape(8 * n, h, w))
+    return ours(x), x + torch.stack(dataset)
 
 
 def attend_and_weights(name):
     """`attend`, however it is computed, is ``weights @ v``: for the linear one, the quadratic form of its kernel."""
 
     def pair(b, h, w, n):
-        module = FAMILY[name](h, w, heads=4).double()
+        module = FAMILY[name](h, w, num_heads=4).double()
         q, k, v = (randn(b, 4, h * w, 8) for _ in range(3))
         return module.attend(q, k, v), module.weights(q, k) @ v
 
@@ -101,8 +101,8 @@ def linear_written_out(b, h, w, n):
 
 
 def linformer_and_self(b, h, w, n):
-    ours = LinformerSelfAttention(8 * n, (h, w), heads=2, landmarks=h * w).double()
-    theirs, x = SelfAttention(8 * n, heads=2).double(), randn(b, 8 * n, h, w)
+    ours = LinformerSelfAttention(8 * n, (h, w), num_heads=2, landmarks=h * w).double()
+    theirs, x = SelfAttention(8 * n, num_heads=2).double(), randn(b, 8 * n, h, w)
     with torch.no_grad():
         ours.mix_keys.copy_(torch.eye(h * w)), ours.mix_values.copy_(torch.eye(h * w))
     theirs.load_state_dict({name: value for name, value in ours.state_dict().items() if "mix" not in name})
@@ -119,13 +119,13 @@ def deformable_and_self(b, h, w, n):
 def sample_and_torchvision(b, h, w, n):
     """A 1×1 identity as a deformable convolution samples each channel where its offsets, y first, send it."""
     x, points = randn(b, n, h, w), torch.rand(b, h, w, 2, dtype=torch.float64) * torch.tensor([w - 1, h - 1])
-    places = torch.stack(torch.meshgrid(torch.arange(w), torch.arange(h), indexing="xy"), -1)
-    offsets = (points - places).flip(3).permute(0, 3, 1, 2).contiguous()
+    positions = torch.stack(torch.meshgrid(torch.arange(w), torch.arange(h), indexing="xy"), -1)
+    offsets = (points - positions).flip(3).permute(0, 3, 1, 2).contiguous()
     return sample(x, points), deform_conv2d(x, offsets, torch.eye(n, dtype=torch.float64)[..., None, None])
 
 
 def sample_by_hand(x: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-    """x (C, H, W) at (n, 2) points inside it, from the four places around each: (C, n)."""
+    """x (C, H, W) at (n, 2) points inside it, from the four positions around each: (C, n)."""
     left, top = points.floor().long().unbind(1)
     right, bottom = (left + 1).clamp(max=x.shape[2] - 1), (top + 1).clamp(max=x.shape[1] - 1)
     a, b = points[:, 0] - left, points[:, 1] - top
@@ -134,39 +134,39 @@ def sample_by_hand(x: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
 
 
 def weights_by_hand(module: DeformableAttention, x: torch.Tensor, points: torch.Tensor) -> tuple:
-    """The softmax over points, (heads, N, n), and the values, (heads, n, d), of one picture (C, H, W)."""
+    """The softmax over points, (heads, N, n), and the values, (heads, n, d), of one image (C, H, W)."""
     channels, height, width = x.shape
     groups = x.unflatten(0, (module.groups, -1))
     sampled = torch.cat([sample_by_hand(groups[g], points[g].flatten(0, 1)) for g in range(module.groups)]).T
     query = module.query(x.flatten(1).T)  # (N, C)
-    q, k, v = (t.unflatten(1, (module.heads, -1)).transpose(0, 1) for t in (query, module.key(sampled), sampled))
-    v = module.value(sampled).unflatten(1, (module.heads, -1)).transpose(0, 1)
-    scores = q @ k.mT / math.sqrt(channels // module.heads)
+    q, k, v = (t.unflatten(1, (module.num_heads, -1)).transpose(0, 1) for t in (query, module.key(sampled), sampled))
+    v = module.value(sampled).unflatten(1, (module.num_heads, -1)).transpose(0, 1)
+    scores = q @ k.mT / math.sqrt(channels // module.num_heads)
     if module.table is not None:
-        places = torch.tensor([(j, i) for i in range(height) for j in range(width)], dtype=x.dtype)
-        for head in range(module.heads):
-            at = points[head // (module.heads // module.groups)].flatten(0, 1)
-            displacements = (places[:, None] - at + torch.tensor([width - 1, height - 1])).flatten(0, 1)
-            scores[head] += sample_by_hand(module.table[head, None], displacements).view(len(places), -1)
+        positions = torch.tensor([(j, i) for i in range(height) for j in range(width)], dtype=x.dtype)
+        for head in range(module.num_heads):
+            at = points[head // (module.num_heads // module.groups)].flatten(0, 1)
+            displacements = (positions[:, None] - at + torch.tensor([width - 1, height - 1])).flatten(0, 1)
+            scores[head] += sample_by_hand(module.table[head, None], displacements).view(len(positions), -1)
     return scores.softmax(-1), v
 
 
 def deformable_written_out(position):
     def pair(b, h, w, n):
         ours = DeformableAttention(8 * n, 4, 2, 1 + n % 3, position, (h, w)).double()
-        ours, x, pictures = with_large_offsets(ours, 1.0), randn(b, 8 * n, h, w), []
+        ours, x, dataset = with_large_offsets(ours, 1.0), randn(b, 8 * n, h, w), []
         if position == "table":
             nn.init.normal_(ours.table)
         with watch(ours) as seen:
             out = ours(x)
-        for picture, points in zip(x, seen[""]["points"], strict=True):
-            weights, v = weights_by_hand(ours, picture, points)
+        for image, points in zip(x, seen[""]["points"], strict=True):
+            weights, v = weights_by_hand(ours, image, points)
             mixed = (weights @ v).transpose(0, 1).flatten(1)  # (N, C)
             if position == "conv":
-                query = ours.query(picture.flatten(1).T).T.view(1, 8 * n, h, w)
+                query = ours.query(image.flatten(1).T).T.view(1, 8 * n, h, w)
                 mixed = mixed + ours.local(query)[0].flatten(1).T
-            pictures.append(picture + ours.out(mixed).T.view_as(picture))
-        return out, torch.stack(pictures)
+            dataset.append(image + ours.out(mixed).T.view_as(image))
+        return out, torch.stack(dataset)
 
     return pair
 
@@ -200,8 +200,8 @@ def test_the_table_has_a_bias_for_each_displacement(h, w):
     nn.init.normal_(module.table)
     with watch(module) as seen:
         module(randn(1, 8, h, w))
-    places = torch.tensor([(j, i) for i in range(h) for j in range(w)], dtype=torch.float64)
-    bias = module.bias(places, seen[""]["points"])
+    positions = torch.tensor([(j, i) for i in range(h) for j in range(w)], dtype=torch.float64)
+    bias = module.bias(positions, seen[""]["points"])
     for head, (i, (x, y)), (j, (u, v)) in itertools.product(
         range(4), *(list(enumerate(itertools.product(range(w), range(h)))) for _ in range(2))
     ):
@@ -210,7 +210,7 @@ def test_the_table_has_a_bias_for_each_displacement(h, w):
         assert abs(bias[0, head, query, point] - expected) < 1e-12, (i, j)
 
 
-# ------------------------------------------------------------------------------------------ places
+# ------------------------------------------------------------------------------------------ positions
 @pytest.mark.parametrize("name", FAMILY)
 def test_norm_standardises_what_is_weighted_and_leaves_x_in_the_sum(name):
     normed, plain, x = FAMILY[name](5, 4, norm=True), FAMILY[name](5, 4), 3 * randn(2, 32, 5, 4).float() + 7
@@ -318,7 +318,7 @@ def test_fault_elsewhere_elu_plus_one_in_bf16_is_zero_at_minus_8():
 
 @pytest.mark.parametrize("attend", ["linear", "efficient", "performer"])
 def test_sums_over_many_places_are_not_taken_in_bf16(attend):
-    """A running sum in bf16 stops at 256 ones; 16,384 places must not matter."""
+    """A running sum in bf16 stops at 256 ones; 16,384 positions must not matter."""
     module, (q, k) = FAMILY[attend](1, 1), torch.randn(2, 1, 4, 16384, 8).bfloat16()
     v = 1 + torch.randn(1, 4, 16384, 8).bfloat16()
     exact = module.double().attend(q.double(), k.double(), v.double())
@@ -335,7 +335,7 @@ def test_linear_attention_takes_any_number_of_features_and_scales_out():
 
 
 def test_linear_attention_never_holds_all_pairs_of_places():
-    """In a picture of 224×224 they would take 9.4 GiB; this runs in a moment."""
+    """In an image of 224×224 they would take 9.4 GiB; this runs in a moment."""
     module, x = LinearAttention(8), torch.randn(1, 8, 224, 224)
     assert module(x).shape == x.shape
 
@@ -440,13 +440,13 @@ def test_without_offsets_points_are_evenly_spread_about_the_middle(h, w, stride)
         along = points[0, 0].select(axis, 0)[:, axis]  # x along the first row, y along the first column
         torch.testing.assert_close(along + along.flip(0), torch.full_like(along, size - 1), rtol=0, atol=1e-12)
         torch.testing.assert_close(along.diff(), torch.full_like(along[1:], size / n), rtol=0, atol=1e-12)
-        grid = along if axis == 0 else along[:, None]  # the same in every row, or column, group and picture
+        grid = along if axis == 0 else along[:, None]  # the same in every row, or column, group and image
         torch.testing.assert_close(points[..., axis], grid.expand_as(points[..., axis]), rtol=0, atol=1e-12)
 
 
 @settings(max_examples=20, deadline=None)
 @given(b=st.integers(1, 3), h=sizes, w=sizes, stride=strides)
-def test_points_never_leave_the_picture(b, h, w, stride):
+def test_points_never_leave_the_image(b, h, w, stride):
     module = with_large_offsets(DeformableAttention(8, stride=stride, offset_range=10.0), 100.0)
     points = points_of(module, torch.randn(b, 8, h, w))
     assert (points >= 0).all() and (points <= torch.tensor([w - 1, h - 1])).all()
@@ -460,13 +460,13 @@ def test_points_move_no_further_than_the_range():
 
 
 def test_groups_have_points_of_their_own():
-    points = points_of(with_large_offsets(DeformableAttention(32, heads=4, groups=4)), torch.randn(1, 32, 6, 6))[0]
+    points = points_of(with_large_offsets(DeformableAttention(32, num_heads=4, groups=4)), torch.randn(1, 32, 6, 6))[0]
     assert all((points[a] != points[b]).any() for a, b in itertools.combinations(range(4), 2))
 
 
 @settings(max_examples=15, deadline=None)
 @given(h=sizes, w=sizes, stride=strides)
-def test_a_constant_picture_gives_that_constant_wherever_the_points_are(h, w, stride):
+def test_a_constant_image_gives_that_constant_wherever_the_points_are(h, w, stride):
     colour = randn(1, 8, 1, 1)
     module = with_large_offsets(DeformableAttention(8, stride=stride, position=None).double(), 3.0)
     with watch(module) as seen:
@@ -483,8 +483,8 @@ def test_samples_between_places_beyond_the_edge_and_on_a_slope():
     assert sample(x, outside).flatten().tolist() == [0.0, 9.0, 2.0, 19.0]
 
 
-def test_fault_elsewhere_a_reference_grid_that_is_off_moves_the_picture():
-    """Half steps divided by n − 1, as in the paper's released code, and no offset at all: points beyond the picture."""
+def test_fault_elsewhere_a_reference_grid_that_is_off_moves_the_image():
+    """Half steps divided by n − 1, as in the paper's released code, and no offset at all: points beyond the image."""
     x, n = randn(1, 3, 8, 8), 8
     steps = (torch.arange(n, dtype=torch.float64) + 0.5) / (n - 1) * 2 - 1
     grid = torch.stack(torch.meshgrid(steps, steps, indexing="xy"), -1)[None]
@@ -496,7 +496,7 @@ def test_fault_elsewhere_a_reference_grid_that_is_off_moves_the_picture():
 
 @pytest.mark.parametrize("position", ["conv", "table", None])
 @pytest.mark.parametrize("offset_range", [0, 2.0])
-def test_a_single_point_for_the_whole_picture(position, offset_range):
+def test_a_single_point_for_the_whole_image(position, offset_range):
     """With one key its weight is 1, whatever the query is."""
     module = DeformableAttention(8, 4, 2, 8, position, (5, 4), offset_range).double()
     x = randn(2, 8, 5, 4)
@@ -539,16 +539,16 @@ def test_dropout_is_right_on_average():
 
 
 # ------------------------------------------------------------------------------------------ costs
-@pytest.mark.parametrize(("c", "h", "w", "heads"), [(32, 5, 4, 4), (64, 8, 8, 8), (48, 7, 1, 3)])
-def test_they_cost_what_their_notes_say(c, h, w, heads):
+@pytest.mark.parametrize(("c", "h", "w", "num_heads"), [(32, 5, 4, 4), (64, 8, 8, 8), (48, 7, 1, 3)])
+def test_they_cost_what_their_notes_say(c, h, w, num_heads):
     n, b = h * w, 2
     shape, linears = (b, c, h, w), 4 * c**2 + 4 * c
     for module, parameters_, macs_ in (
-        (SelfAttention(c, heads), linears, 4 * n * c**2 + 2 * n**2 * c),
-        (LinearSelfAttention(c, heads), linears, 4 * n * c**2 + 2 * n * c**2 // heads),
-        (EfficientSelfAttention(c, heads), linears, 4 * n * c**2 + 2 * n * c**2 // heads),
-        (PerformerSelfAttention(c, heads, 24), linears, 4 * n * c**2 + 4 * n * 24 * c),
-        (LinformerSelfAttention(c, (h, w), heads, 6), linears + 2 * 6 * n, 4 * n * c**2 + 4 * n * 6 * c),
+        (SelfAttention(c, num_heads), linears, 4 * n * c**2 + 2 * n**2 * c),
+        (LinearSelfAttention(c, num_heads), linears, 4 * n * c**2 + 2 * n * c**2 // num_heads),
+        (EfficientSelfAttention(c, num_heads), linears, 4 * n * c**2 + 2 * n * c**2 // num_heads),
+        (PerformerSelfAttention(c, num_heads, 24), linears, 4 * n * c**2 + 4 * n * 24 * c),
+        (LinformerSelfAttention(c, (h, w), num_heads, 6), linears + 2 * 6 * n, 4 * n * c**2 + 4 * n * 6 * c),
     ):
         assert parameters(module) == parameters_, module
         assert macs(module, *shape) == b * macs_, module
@@ -556,19 +556,19 @@ def test_they_cost_what_their_notes_say(c, h, w, heads):
 
 @pytest.mark.parametrize(("stride", "kernel"), [(1, 3), (2, 5), (3, 7), (4, 7), (8, 9)])
 @pytest.mark.parametrize("position", ["conv", "table", None])
-@pytest.mark.parametrize(("c", "h", "w", "heads", "groups"), [(32, 9, 8, 4, 2), (48, 7, 1, 3, 1), (16, 5, 5, 8, 8)])
-def test_deformable_attention_costs_what_its_notes_say(stride, kernel, position, c, h, w, heads, groups):
-    module = DeformableAttention(c, heads, groups, stride, position, (h, w))
-    places, points = h * w, -(-h // stride) * -(-w // stride)
-    table = heads * (2 * h - 1) * (2 * w - 1)
+@pytest.mark.parametrize(("c", "h", "w", "num_heads", "groups"), [(32, 9, 8, 4, 2), (48, 7, 1, 3, 1), (16, 5, 5, 8, 8)])
+def test_deformable_attention_costs_what_its_notes_say(stride, kernel, position, c, h, w, num_heads, groups):
+    module = DeformableAttention(c, num_heads, groups, stride, position, (h, w))
+    positions, points = h * w, -(-h // stride) * -(-w // stride)
+    table = num_heads * (2 * h - 1) * (2 * w - 1)
     width = c // groups
     assert (
         parameters(module)
         == 4 * (c**2 + c) + width * (kernel**2 + 5) + {"conv": 10 * c, "table": table, None: 0}[position]
     )
-    expected = 2 * places * c**2 + 2 * points * c**2 + 2 * places * points * c + points * c * (kernel**2 + 2)
-    assert macs(module, 1, c, h, w) == expected + (9 * places * c if position == "conv" else 0)
-    still = DeformableAttention(c, heads, groups, stride, position, (h, w), offset_range=0)
+    expected = 2 * positions * c**2 + 2 * points * c**2 + 2 * positions * points * c + points * c * (kernel**2 + 2)
+    assert macs(module, 1, c, h, w) == expected + (9 * positions * c if position == "conv" else 0)
+    still = DeformableAttention(c, num_heads, groups, stride, position, (h, w), offset_range=0)
     assert parameters(module) - parameters(still) == width * (kernel**2 + 5)
 
 

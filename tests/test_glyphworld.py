@@ -15,7 +15,7 @@ from attn_lessons.datasets.puzzles import COLORS, SHAPES, SKY, STAR, WHITE, Draw
 NAMES = tuple(PUZZLES)
 RARE = 1e-3  # chance tests are at 99.9 % confidence; the seeds are fixed, so what passes once passes for ever
 
-SHA256 = {  # of images, labels, target, cue and decoys of 20 pictures with seed 0
+SHA256 = {  # of images, labels, target, cue and distractors of 20 images with seed 0
     ("key", False): "f17ce14b8d078c56bdbaa9502467dc78ce05aa03d29398617372f5c22acac9d6",
     ("key", True): "871d05c9ac6104c4a39abc6654db185c1c2840b0e87257b2fade43da4b6360fd",
     ("frames", False): "a1a0e001c2eb67f509ad2512914c5dee5582891cab0b42fe3ca097fb0d321f9a",
@@ -27,13 +27,13 @@ SHA256 = {  # of images, labels, target, cue and decoys of 20 pictures with seed
 }
 
 
-def tensors(pictures: ImageSet) -> list[torch.Tensor]:
-    return [pictures.images, pictures.labels, *(pictures.masks[role] for role in ("target", "cue", "decoys"))]
+def tensors(dataset: ImageSet) -> list[torch.Tensor]:
+    return [dataset.images, dataset.labels, *(dataset.masks[role] for role in ("target", "cue", "distractors"))]
 
 
 @pytest.fixture(scope="module", params=NAMES)
 def many(request) -> tuple[str, ImageSet]:
-    """The name of a puzzle and 2000 pictures of it, for all tests that look at what is usual."""
+    """The name of a puzzle and 2000 images of it, for all tests that look at what is usual."""
     return request.param, glyphworld(request.param, 2000, seed=6)
 
 
@@ -49,21 +49,19 @@ def test_same_bytes_on_every_machine(name, swap_cue):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_neither_count_nor_chunks_change_a_picture(name, monkeypatch):
-    pictures = glyphworld(name, 20, seed=4)
+def test_neither_count_nor_chunks_change_an_image(name, monkeypatch):
+    dataset = glyphworld(name, 20, seed=4)
     monkeypatch.setattr(puzzles, "CHUNK", 7)
-    assert same(pictures, glyphworld(name, 20, seed=4))
-    assert same(pictures[:5], glyphworld(name, 5, seed=4))
-    assert same(pictures, glyphworld(PUZZLES[name], 20, seed=4))  # the function is as good as its name
+    assert same(dataset, glyphworld(name, 20, seed=4))
+    assert same(dataset[:5], glyphworld(name, 5, seed=4))
+    assert same(dataset, glyphworld(PUZZLES[name], 20, seed=4))  # the function is as good as its name
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_seeds_share_nothing(name):
     a, b = (glyphworld(name, 400, seed=seed) for seed in (0, 1))
     assert chi2_contingency(crosstab(a.labels, b.labels)).pvalue > RARE
-    grain = torch.stack(
-        [pictures.images[:, 0, 0].float().diff(dim=1).flatten() for pictures in (a, b)]
-    )  # row 0 is empty
+    grain = torch.stack([dataset.images[:, 0, 0].float().diff(dim=1).flatten() for dataset in (a, b)])  # row 0 is empty
     assert abs(torch.corrcoef(grain)[0, 1]) < 0.03  # 4 standard deviations are 0.025
 
 
@@ -102,24 +100,24 @@ def test_draw_is_uniform():
     assert chisquare(np.bincount(draw.bytes(16).ravel(), minlength=256)).pvalue > RARE
 
 
-# ------------------------------------------------------------------------------------------ what a picture holds
+# ------------------------------------------------------------------------------------------ what an image holds
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("n", [1, 3])
 def test_shapes_and_types(name, n):
-    pictures = glyphworld(name, n)
-    assert pictures.name == f"GlyphWorld {name}" and len(pictures) == n
-    assert pictures.images.shape == (n, 3, 64, 64) and pictures.images.dtype == torch.uint8
-    assert pictures.labels.shape == (n,) and pictures.labels.dtype == torch.int64
-    assert pictures.classes == SHAPES[: 3 if name == "board" else 4]
-    assert set(pictures.masks) == {"target", "cue", "decoys"}
-    assert all(mask.shape == (n, 64, 64) and mask.dtype == torch.bool for mask in pictures.masks.values())
+    dataset = glyphworld(name, n)
+    assert dataset.name == f"GlyphWorld {name}" and len(dataset) == n
+    assert dataset.images.shape == (n, 3, 64, 64) and dataset.images.dtype == torch.uint8
+    assert dataset.labels.shape == (n,) and dataset.labels.dtype == torch.int64
+    assert dataset.classes == SHAPES[: 3 if name == "board" else 4]
+    assert set(dataset.masks) == {"target", "cue", "distractors"}
+    assert all(mask.shape == (n, 64, 64) and mask.dtype == torch.bool for mask in dataset.masks.values())
 
 
 def test_masks_are_disjoint_and_where_something_is(many):
-    name, pictures = many
-    empty = Scene(Draw([6, *name.encode()], 0, 2000)).pixels.reshape(pictures.images.shape)
-    change = pictures.images.short() - torch.from_numpy(empty).short()
-    masks = torch.stack(list(pictures.masks.values()))
+    name, dataset = many
+    empty = Scene(Draw([6, *name.encode()], 0, 2000)).pixels.reshape(dataset.images.shape)
+    change = dataset.images.short() - torch.from_numpy(empty).short()
+    masks = torch.stack(list(dataset.masks.values()))
     assert masks.sum(0, dtype=torch.uint8).max() == 1 and masks.sum((2, 3)).min() > 40
     assert (change * ~masks.any(0)[:, None]).max() == 0  # outside, shadows: never brighter
     for mask in masks:
@@ -129,12 +127,12 @@ def test_masks_are_disjoint_and_where_something_is(many):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_target_has_the_shape_that_the_label_names(name):
-    pictures = glyphworld(name, 200, seed=3)
+    dataset = glyphworld(name, 200, seed=3)
     outlines = [{cropped(sprite[1] > 0).tobytes() for sprite in sprites} for sprites in glyph_sprites()]
-    targets = pictures.masks["target"].numpy().copy()
+    targets = dataset.masks["target"].numpy().copy()
     if name == "frames":
         targets[:, :, 32:] = False  # one of the two
-    for target, label in zip(targets, pictures.labels.tolist(), strict=True):
+    for target, label in zip(targets, dataset.labels.tolist(), strict=True):
         found = [shape for shape in range(len(SHAPES)) if cropped(target).tobytes() in outlines[shape]]
         assert found == [label]
 
@@ -155,8 +153,8 @@ def test_swapped_cue_names_another_shape_and_changes_nothing_else(name):
     assert not (changed & ~cues).any()
     assert changed.any((1, 2)).all()
     assert (before.labels != after.labels).all()
-    assert not (after.masks["target"] & ~before.masks["decoys"]).any()
-    glyphs = [pictures.masks["target"] | pictures.masks["decoys"] for pictures in (before, after)]
+    assert not (after.masks["target"] & ~before.masks["distractors"]).any()
+    glyphs = [dataset.masks["target"] | dataset.masks["distractors"] for dataset in (before, after)]
     assert torch.equal(*glyphs)
     if name in ("key", "lookup"):  # recoloured, not moved
         assert torch.equal(before.masks["cue"], after.masks["cue"])
@@ -170,25 +168,25 @@ def crosstab(a: torch.Tensor, b: torch.Tensor) -> np.ndarray:
 
 
 def test_labels_and_decoys_are_balanced(many):
-    name, pictures = many
+    name, dataset = many
     swapped = glyphworld(name, 2000, seed=6, swap_cue=True)
-    assert chisquare(pictures.labels.bincount()).pvalue > RARE
-    both = crosstab(pictures.labels, swapped.labels)  # the swapped label is the shape of a decoy
+    assert chisquare(dataset.labels.bincount()).pvalue > RARE
+    both = crosstab(dataset.labels, swapped.labels)  # the swapped label is the shape of a distractor
     assert chisquare(both[~np.eye(len(both), dtype=bool)]).pvalue > RARE
 
 
 def test_the_cue_alone_tells_nothing(many):
-    pictures = many[1]
+    dataset = many[1]
     for seen in what_the_cue_shows(*many):
         values, seen = seen.unique(return_inverse=True)
         assert len(values) > 1
-        assert chi2_contingency(crosstab(seen, pictures.labels)).pvalue > RARE
+        assert chi2_contingency(crosstab(seen, dataset.labels)).pvalue > RARE
 
 
-def what_the_cue_shows(name: str, pictures: ImageSet) -> list[torch.Tensor]:
+def what_the_cue_shows(name: str, dataset: ImageSet) -> list[torch.Tensor]:
     """Everything one could read off the cue, each as whole numbers (n,)."""
-    cue = pictures.masks["cue"]
-    color = (pictures.images * cue[:, None]).sum((2, 3)) / cue.sum((1, 2))[:, None]  # (n, 3)
+    cue = dataset.masks["cue"]
+    color = (dataset.images * cue[:, None]).sum((2, 3)) / cue.sum((1, 2))[:, None]  # (n, 3)
     rows, columns = cue.any(2).float(), cue.any(1).float()  # (n, 64)
     middle = torch.stack([rows @ torch.arange(64.0) / rows.sum(1), columns @ torch.arange(64.0) / columns.sum(1)])
     if name == "key":
@@ -207,8 +205,8 @@ def fraction_right(scores: torch.Tensor, labels: torch.Tensor) -> float:
     return (scores.argmax(1) == labels).float().mean().item()
 
 
-def four_deviations(share: float, n: int) -> float:
-    return 4 * (share * (1 - share) / n) ** 0.5
+def four_deviations(fraction: float, n: int) -> float:
+    return 4 * (fraction * (1 - fraction) / n) ** 0.5
 
 
 def test_a_bag_of_patches_stays_at_the_ceiling(many):
@@ -222,8 +220,8 @@ def test_a_bag_of_patches_stays_at_the_ceiling(many):
         nn.Conv2d(48, 48, 1, bias=False),
     ]
     layers = [layer for conv in patches for layer in (conv, nn.BatchNorm2d(48), nn.ReLU())]
-    votes = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.BatchNorm1d(48), nn.Linear(48, len(train.classes))]
-    net = nn.Sequential(*layers, *votes).to(memory_format=fast)
+    position_logits = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.BatchNorm1d(48), nn.Linear(48, len(train.classes))]
+    net = nn.Sequential(*layers, *position_logits).to(memory_format=fast)
     optimizer = torch.optim.AdamW(net.parameters(), weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 8e-3, 4 * 30, pct_start=0.25)
     images = normalise(train.images).contiguous(memory_format=fast)
@@ -243,7 +241,7 @@ def test_a_bag_of_patches_stays_at_the_ceiling(many):
 
 
 class Witness(Scene):
-    """A scene that writes down what a perfect local detector would see: each thing with its colour and its place."""
+    """A scene that writes down what a perfect local detector would see: each thing with its colour and its position."""
 
     sign = 5  # a sixth kind, beside the five shapes: chip, tick or frame
     kind = sign
@@ -251,20 +249,22 @@ class Witness(Scene):
 
     def __init__(self, *arguments):
         super().__init__(*arguments)
-        self.votes = np.zeros((self.n, 6, 7 + 16), np.float32)  # kind; nearest of 7 colours, or one of 16 squares
-        self.written.append(self.votes.reshape(self.n, -1))
+        self.position_logits = np.zeros(
+            (self.n, 6, 7 + 16), np.float32
+        )  # kind; nearest of 7 colours, or one of 16 squares
+        self.written.append(self.position_logits.reshape(self.n, -1))
 
     def glyph(self, shape, *arguments, **options):
         self.kind = shape
         super().glyph(shape, *arguments, **options)
         self.kind = self.sign
 
-    def stamp(self, sprite, color, place, candidate=None):
+    def stamp(self, sprite, color, position, candidate=None):
         away = ((np.broadcast_to(color, (self.n, 3))[:, None] - COLORS) ** 2).sum(2)  # (n, 7)
-        row, column = np.broadcast_to(place, (self.n, 2)).T // 16
-        self.votes[np.arange(self.n), self.kind, away.argmin(1)] += 1
-        self.votes[np.arange(self.n), self.kind, 7 + 4 * row + column] += 1
-        super().stamp(sprite, color, place, candidate)
+        row, column = np.broadcast_to(position, (self.n, 2)).T // 16
+        self.position_logits[np.arange(self.n), self.kind, away.argmin(1)] += 1
+        self.position_logits[np.arange(self.n), self.kind, 7 + 4 * row + column] += 1
+        super().stamp(sprite, color, position, candidate)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -301,12 +301,12 @@ def above(scene: Scene):
 
 def test_a_puzzle_of_ones_own(monkeypatch):
     monkeypatch.setitem(PUZZLES, "above", above)
-    pictures, swapped = glyphworld("above", 300), glyphworld(above, 300, swap_cue=True)
-    assert pictures.name == "GlyphWorld above" and swapped.name == "GlyphWorld above, cue swapped"
-    assert same(pictures, glyphworld(above, 300))
-    assert (pictures.labels != swapped.labels).all()
-    cues = pictures.masks["cue"] | swapped.masks["cue"]  # with the star's shadow
-    assert not ((pictures.images != swapped.images).any(1) & ~cues).any()
+    dataset, swapped = glyphworld("above", 300), glyphworld(above, 300, swap_cue=True)
+    assert dataset.name == "GlyphWorld above" and swapped.name == "GlyphWorld above, cue swapped"
+    assert same(dataset, glyphworld(above, 300))
+    assert (dataset.labels != swapped.labels).all()
+    cues = dataset.masks["cue"] | swapped.masks["cue"]  # with the star's shadow
+    assert not ((dataset.images != swapped.images).any(1) & ~cues).any()
 
 
 # ------------------------------------------------------------------------------------------ refusals
@@ -328,7 +328,7 @@ def test_says_what_is_wrong(arguments, error, words):
 
 def test_refuses_to_draw_outside():
     scene = Scene(Draw([0], 0, 2))
-    with pytest.raises(ValueError, match="inside the picture: rows 8 to 55, columns 8 to 55"):
+    with pytest.raises(ValueError, match="inside the image: rows 8 to 55, columns 8 to 55"):
         scene.glyph(STAR, WHITE, (7, 30))
 
 
@@ -340,14 +340,14 @@ def test_refuses_to_swap_between_equal_shapes():
 
 # ------------------------------------------------------------------------------------------ the set itself
 def test_image_set_chooses():
-    pictures = glyphworld("key", 10)
-    assert same(pictures[torch.tensor([3, 1])], pictures[1:4:2][torch.tensor([1, 0])])
-    assert same(pictures[torch.arange(10) < 4], pictures[:4])
-    assert same(pictures.to("cpu"), pictures)
-    assert repr(pictures[:4]) == "ImageSet('GlyphWorld key': 4 pictures of 64×64, 4 classes)"
+    dataset = glyphworld("key", 10)
+    assert same(dataset[torch.tensor([3, 1])], dataset[1:4:2][torch.tensor([1, 0])])
+    assert same(dataset[torch.arange(10) < 4], dataset[:4])
+    assert same(dataset.to("cpu"), dataset)
+    assert repr(dataset[:4]) == "ImageSet('GlyphWorld key': 4 images of 64×64, 4 classes)"
     for which in (3, "target", torch.tensor(3)):
         with pytest.raises(TypeError, match="does not choose a set"):
-            pictures[which]
+            dataset[which]
 
 
 @pytest.mark.parametrize(

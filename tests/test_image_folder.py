@@ -1,4 +1,4 @@
-"""Image folders and zips: the pictures that are there, in sorted order, or one sentence about what is wrong."""
+"""Image folders and zips: the images that are there, in sorted order, or one sentence about what is wrong."""
 
 import zipfile
 from pathlib import Path
@@ -13,7 +13,7 @@ from attn_lessons.datasets import image_folder
 
 
 def save(path: Path, level: int = 0, mode: str = "RGB", size: tuple[int, int] = (6, 5)) -> None:
-    """A picture of random levels; `size` is (width, height)."""
+    """An image of random levels; `size` is (width, height)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     shape = (size[1], size[0]) if mode == "L" else (size[1], size[0], len(mode))
     Image.fromarray(
@@ -25,7 +25,7 @@ def save(path: Path, level: int = 0, mode: str = "RGB", size: tuple[int, int] = 
 def pets(tmp_path) -> Path:
     for i, name in enumerate(["dog/2.png", "dog/10.png", "cat/b.jpg", "cat/a.PNG", "owl/x/deep.png"]):
         save(tmp_path / "pets" / name, i)
-    (tmp_path / "pets" / "dog" / "notes.txt").write_text("no picture")
+    (tmp_path / "pets" / "dog" / "notes.txt").write_text("no image")
     (tmp_path / "pets" / "dog" / "._2.png").write_text("what a Mac leaves behind")
     return tmp_path / "pets"
 
@@ -44,7 +44,7 @@ def test_reads_what_torchvision_reads(pets):
     ours, theirs = image_folder(pets), ImageFolder(pets)
     assert ours.name == "pets" and ours.classes == tuple(theirs.classes) == ("cat", "dog", "owl")
     assert ours.labels.tolist() == theirs.targets == [0, 0, 1, 1, 2]
-    expected = np.stack([np.asarray(picture) for picture, _ in theirs]).transpose(0, 3, 1, 2)
+    expected = np.stack([np.asarray(image) for image, _ in theirs]).transpose(0, 3, 1, 2)
     assert ours.images.dtype == torch.uint8 and ours.images.is_contiguous()
     assert torch.equal(ours.images, torch.from_numpy(expected))
     assert ours.masks == {}
@@ -98,13 +98,13 @@ def test_missing(tmp_path):
         image_folder(tmp_path / "text")
 
 
-def test_no_pictures(tmp_path):
+def test_no_images(tmp_path):
     (tmp_path / "empty" / "class").mkdir(parents=True)
-    with pytest.raises(ValueError, match=r"empty holds no pictures: expected class/name"):
+    with pytest.raises(ValueError, match=r"empty holds no images: expected class/name"):
         image_folder(tmp_path / "empty")
 
 
-def test_pictures_outside_class_folders(pets):
+def test_images_outside_class_folders(pets):
     save(pets / "m.png")
     with pytest.raises(ValueError, match=r"m\.png in .*pets lies in no class folder"):
         image_folder(pets)
@@ -122,5 +122,5 @@ def test_two_sets_side_by_side(tmp_path):
 def test_names_a_broken_file(pets, as_zip, keep):
     broken = pets / "dog" / "2.png"
     broken.write_bytes(broken.read_bytes()[:keep])
-    with pytest.raises(ValueError, match=r"dog/2\.png in .*pets.* is not a picture that can be read"):
+    with pytest.raises(ValueError, match=r"dog/2\.png in .*pets.* is not an image that can be read"):
         image_folder(zipped(pets) if as_zip else pets)

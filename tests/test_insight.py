@@ -1,4 +1,4 @@
-"""Where a network looks, scored and drawn: localisation, insertion and deletion, maps of places, votes of GlyphNet."""
+"""Where a network looks: localisation, insertion and deletion, spatial maps, class activation maps."""
 
 import matplotlib.pyplot as plt
 import pytest
@@ -14,17 +14,17 @@ from attn_lessons.datasets import glyphworld
 from attn_lessons.insight import (
     box_masks,
     centre_map,
-    energy_inside,
-    explained,
+    energy_pointing_game,
+    explained_variance,
     insertion_deletion,
+    iou,
     localisation,
-    overlap,
-    place_map,
     pointing_game,
     show_gates,
     show_points,
     show_row,
     similarity,
+    spatial_map,
 )
 from attn_lessons.models import GlyphNet
 
@@ -35,22 +35,22 @@ sizes = st.integers(1, 7)
 
 # ------------------------------------------------------------------------------------------ the pointing game
 def by_hand(maps: torch.Tensor, masks: torch.Tensor) -> dict[str, float]:
-    """Picture by picture, cell by cell; only for sizes that divide."""
+    """Image by image, cell by cell; only for sizes that divide."""
     high, wide = masks.shape[1] // maps.shape[1], masks.shape[2] // maps.shape[2]
-    scores, chances = [], []
+    logits, chances = [], []
     for one, mask in zip(maps.tolist(), masks, strict=True):
         cells = [(i, j) for i in range(len(one)) for j in range(len(one[0]))]
         on = {(i, j): bool(mask[i * high : (i + 1) * high, j * wide : (j + 1) * wide].any()) for i, j in cells}
         best = [(i, j) for i, j in cells if one[i][j] == max(max(row) for row in one)]
-        scores.append(sum(on[cell] for cell in best) / len(best))
+        logits.append(sum(on[cell] for cell in best) / len(best))
         chances.append(sum(on.values()) / len(on))
-    return {"score": sum(scores) / len(scores), "chance": sum(chances) / len(chances)}
+    return {"score": sum(logits) / len(logits), "chance": sum(chances) / len(chances)}
 
 
 @settings(max_examples=40, deadline=None)
 @given(n=sizes, h=sizes, w=sizes, high=st.integers(1, 4), wide=st.integers(1, 4), levels=st.integers(1, 5))
 def test_scores_are_those_counted_by_hand(n, h, w, high, wide, levels):
-    """Few levels, so that many places tie; cells of several pixels, or of one."""
+    """Few levels, so that many positions tie; cells of several pixels, or of one."""
     maps, masks = torch.randint(levels, (n, h, w)).float(), torch.rand(n, h * high, w * wide) < 0.3
     assert pointing_game(maps, masks) == pytest.approx(by_hand(maps, masks), abs=1e-6)
 
@@ -79,7 +79,7 @@ def test_only_the_order_of_the_values_counts():
 
 
 def test_random_maps_score_as_chance_does():
-    """2,000 pictures: the standard error is at most 0.0112, and 4 of them are exceeded once in 16,000 times."""
+    """2,000 images: the standard error is at most 0.0112, and 4 of them are exceeded once in 16,000 times."""
     score = pointing_game(torch.rand(2000, 16, 16), torch.rand(2000, 64, 64) < 0.02)
     assert abs(score["score"] - score["chance"]) < 4 * 0.0112
 
@@ -91,13 +91,13 @@ def test_a_cell_is_on_the_object_if_any_of_its_pixels_is():
     assert pointing_game(maps, masks) == {"score": 1.0, "chance": 0.25}
 
 
-def test_a_picture_without_the_object_is_never_hit():
+def test_an_image_without_the_object_is_never_hit():
     masks = torch.zeros(2, 4, 4, dtype=torch.bool)
     assert pointing_game(torch.rand(2, 4, 4), masks) == {"score": 0.0, "chance": 0.0}
 
 
 @pytest.mark.parametrize("shape", [(3, 1, 4, 4), (4, 4), (2, 4, 4), (4, 4, 4), (48,)])
-def test_maps_that_are_not_one_a_picture_are_refused(shape):
+def test_maps_that_are_not_one_an_image_are_refused(shape):
     with pytest.raises(ValueError, match=r"maps must have shape \(3, h, w\)") as raised:
         pointing_game(torch.rand(shape), torch.ones(3, 8, 8, dtype=torch.bool))
     assert str(shape) in str(raised.value) and "\n" not in str(raised.value)
@@ -132,12 +132,12 @@ def test_energy_and_overlap_are_those_counted_pixel_by_pixel(n, h, w, high, wide
     maps, masks = torch.rand(n, h, w), some_masks(n, h * high, w * wide)
     pixels = maps.repeat_interleave(high, 1).repeat_interleave(wide, 2)
     energy = [one[mask].sum() / one.sum() for one, mask in zip(pixels, masks, strict=True)]
-    assert energy_inside(maps, masks)["score"] == pytest.approx(sum(energy).item() / n, abs=1e-5)
-    shares = []
+    assert energy_pointing_game(maps, masks)["score"] == pytest.approx(sum(energy).item() / n, abs=1e-5)
+    fractions = []
     for one, mask in zip(pixels, masks, strict=True):
         bright = one >= (one.min() + one.max()) / 2
-        shares.append((bright & mask).sum().item() / (bright | mask).sum().item())
-    assert overlap(maps, masks)["score"] == pytest.approx(sum(shares) / n, abs=1e-5)
+        fractions.append((bright & mask).sum().item() / (bright | mask).sum().item())
+    assert iou(maps, masks)["score"] == pytest.approx(sum(fractions) / n, abs=1e-5)
 
 
 @settings(max_examples=20, deadline=None)
@@ -158,7 +158,7 @@ def test_the_object_itself_is_the_perfect_map_and_all_else_the_worst(n, h, w):
 def test_random_maps_score_as_chance_does_on_glyphworld():
     masks = glyphworld("key", 300, seed=1).masks["target"]
     table = localisation(torch.rand(300, 64, 64), masks)
-    assert abs(table.score - table.chance)[["energy inside", "overlap"]].max() < 0.002
+    assert abs(table.score - table.chance)[["energy-based pointing game", "IoU"]].max() < 0.002
     assert (table.centre < 5 * table.chance).all()  # glyphs lie anywhere
 
 
@@ -176,24 +176,24 @@ def test_a_spot_in_the_middle_finds_what_lies_in_the_middle():
 def test_a_higher_threshold_leaves_less(threshold):
     ramp = torch.arange(1, 101.0).view(1, 10, 10)
     mask = (ramp >= 1 + threshold * 99).bool()
-    assert overlap(ramp, mask, threshold)["score"] == 1
-    assert overlap(7 * ramp - 3, mask, threshold)["score"] == 1  # from lowest to highest, whatever those are
+    assert iou(ramp, mask, threshold)["score"] == 1
+    assert iou(7 * ramp - 3, mask, threshold)["score"] == 1  # from lowest to highest, whatever those are
 
 
 def test_maps_below_zero_have_no_energy():
     with pytest.raises(ValueError, match="below 0") as raised:
-        energy_inside(torch.randn(2, 8, 8), torch.ones(2, 8, 8, dtype=torch.bool))
+        energy_pointing_game(torch.randn(2, 8, 8), torch.ones(2, 8, 8, dtype=torch.bool))
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("game", [energy_inside, overlap, localisation])
+@pytest.mark.parametrize("game", [energy_pointing_game, iou, localisation])
 @pytest.mark.parametrize("shape", [(3, 1, 4, 4), (2, 4, 4)])
-def test_other_maps_than_one_a_picture_are_refused_everywhere(game, shape):
+def test_other_maps_than_one_an_image_are_refused_everywhere(game, shape):
     with pytest.raises(ValueError, match=r"maps must have shape \(3, h, w\)"):
         game(torch.rand(shape), torch.ones(3, 8, 8, dtype=torch.bool))
 
 
-@pytest.mark.parametrize("game", [pointing_game, energy_inside, overlap, localisation, similarity])
+@pytest.mark.parametrize("game", [pointing_game, energy_pointing_game, iou, localisation, similarity])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_maps_that_are_not_finite_get_no_score(game, value):
     maps = torch.rand(2, 8, 8)
@@ -206,7 +206,7 @@ def test_maps_that_are_not_finite_get_no_score(game, value):
 
 def test_values_that_are_not_finite_are_not_explained():
     with pytest.raises(ValueError, match="values must hold finite numbers; 4 of these"):
-        explained(torch.full((2, 2), float("nan")), torch.tensor([0, 1]))
+        explained_variance(torch.full((2, 2), float("nan")), torch.tensor([0, 1]))
 
 
 # ------------------------------------------------------------------------------------------ boxes
@@ -248,10 +248,10 @@ def test_a_network_that_looks_at_one_pixel(one_pixel):
     """Pointing there, the first step decides; pointing anywhere else first, only the last one does."""
     model, x, there = one_pixel
     ones = torch.ones(4, dtype=torch.long)
-    best = insertion_deletion(model, x, there, ones).query("order == 'given'").set_index("share")
+    best = insertion_deletion(model, x, there, ones).query("order == 'given'").set_index("fraction")
     assert best.insertion[0] < 0.01 and (best.insertion[1 / 16 :] > 0.99).all()
     assert best.deletion[0] > 0.99 and (best.deletion[1 / 16 :] < 0.01).all()
-    worst = insertion_deletion(model, x, 1 - there, ones).query("order == 'given'").set_index("share")
+    worst = insertion_deletion(model, x, 1 - there, ones).query("order == 'given'").set_index("fraction")
     assert (worst.insertion[:0.9] < 0.01).all() and worst.insertion[1.0] > 0.99
     assert (worst.deletion[:0.9] > 0.99).all() and worst.deletion[1.0] < 0.01
 
@@ -271,7 +271,7 @@ def test_only_the_order_of_a_map_counts_and_the_network_stays_as_it_is():
     curves = insertion_deletion(model, x, maps)
     assert model.training and torch.isfinite(torch.tensor(curves[["insertion", "deletion"]].values)).all()
     assert curves.equals(insertion_deletion(model, x, 9 * maps))
-    ends = curves[curves.order == "given"].set_index("share")
+    ends = curves[curves.order == "given"].set_index("fraction")
     assert ends.insertion[0] == pytest.approx(ends.deletion[1]) and ends.insertion[1] == pytest.approx(ends.deletion[0])
 
 
@@ -290,13 +290,13 @@ def test_what_cannot_be_inserted_is_refused(one_pixel, maps, labels, words):
     assert "\n" not in str(raised.value)
 
 
-# ------------------------------------------------------------------------------------------ pictures of weights
+# ------------------------------------------------------------------------------------------ images of weights
 def test_gates_rows_and_points_are_drawn_where_they_are():
     fig, ax = plt.subplots()
     assert show_gates(torch.rand(5, 32), ax=ax) is ax and ax.get_xlabel() == "channel"
     assert show_row(torch.rand(4, 6), (1, 3), ax=ax) is ax
     assert [line.get_xydata().tolist() for line in ax.lines] == [[[3, 1]]]
-    corners = torch.tensor([[0.0, 0.0], [15.0, 7.0]])  # the first and the last place of an 8×16 map
+    corners = torch.tensor([[0.0, 0.0], [15.0, 7.0]])  # the first and the last position of an 8×16 map
     image = torch.zeros(3, 32, 64, dtype=torch.uint8)
     for weights in (None, torch.tensor([0.2, 0.8])):
         assert show_points(image, corners, (8, 16), ax=ax, weights=weights) is ax
@@ -305,7 +305,7 @@ def test_gates_rows_and_points_are_drawn_where_they_are():
     plt.close(fig)
 
 
-# ------------------------------------------------------------------------------------------ maps of places
+# ------------------------------------------------------------------------------------------ maps of positions
 def seen_in(model: nn.Module, x: torch.Tensor) -> dict[str, dict[str, torch.Tensor]]:
     with watch(model) as seen:
         model(x)
@@ -318,7 +318,7 @@ def test_a_spatial_map_counts_as_it_is(b, h, w):
     x = torch.randn(b, 16, h, w)
     for module, name in ((SpatialAttention(kernel_size=3), ""), (CBAM(16), "spatial")):
         seen = seen_in(module, x)
-        assert torch.equal(place_map(seen), seen[name]["map"]) and place_map(seen).shape == (b, h, w)
+        assert torch.equal(spatial_map(seen), seen[name]["map"]) and spatial_map(seen).shape == (b, h, w)
 
 
 @settings(max_examples=10, deadline=None)
@@ -327,7 +327,7 @@ def test_coordinate_attentions_map_is_the_mean_of_its_gates_over_the_channels(b,
     x = torch.rand(b, 32, h, w, dtype=torch.float64) + 1
     module = CoordinateAttention(32).double().eval()
     gates = module(x) / x  # (B, C, H, W)
-    torch.testing.assert_close(place_map(seen_in(module, x)), gates.mean(1), rtol=0, atol=1e-12)
+    torch.testing.assert_close(spatial_map(seen_in(module, x)), gates.mean(1), rtol=0, atol=1e-12)
 
 
 def test_maps_of_several_modules_are_multiplied_and_channel_gates_left_out():
@@ -335,51 +335,51 @@ def test_maps_of_several_modules_are_multiplied_and_channel_gates_left_out():
     x = torch.randn(2, 32, 5, 4)
     network = nn.Sequential(first, SqueezeExcitation(32), nn.ReLU(), second)
     seen = seen_in(network, x)
-    separate = [place_map({name: seen[name]}) for name in ("0", "3")]
-    torch.testing.assert_close(place_map(seen), separate[0] * separate[1])
+    separate = [spatial_map({name: seen[name]}) for name in ("0", "3")]
+    torch.testing.assert_close(spatial_map(seen), separate[0] * separate[1])
 
 
 def test_without_a_gate_that_knows_places_there_is_no_map():
     x = torch.randn(2, 32, 5, 4)
-    assert place_map(seen_in(nn.Sequential(SqueezeExcitation(32), nn.ReLU()), x)) is None
-    assert place_map(seen_in(nn.ReLU(), x)) is None and place_map({}) is None
+    assert spatial_map(seen_in(nn.Sequential(SqueezeExcitation(32), nn.ReLU()), x)) is None
+    assert spatial_map(seen_in(nn.ReLU(), x)) is None and spatial_map({}) is None
     with watch(SpatialAttention()) as seen:
         pass  # nothing went through
-    assert place_map(seen) is None
+    assert spatial_map(seen) is None
 
 
 @pytest.mark.parametrize("size", [(4, 4), (1, 1)])
 def test_maps_of_different_sizes_are_refused_in_one_sentence(size):
     with pytest.raises(ValueError, match="8, 8") as raised:
-        place_map({"first": {"map": torch.rand(2, 8, 8)}, "second": {"map": torch.rand(2, *size)}})
+        spatial_map({"first": {"map": torch.rand(2, 8, 8)}, "second": {"map": torch.rand(2, *size)}})
     assert "\n" not in str(raised.value)
 
 
 # ------------------------------------------------------------------------------------------ votes
-@pytest.mark.parametrize("attention", ["none", "se", "cbam", "ca", "self", "deformable", "far-sighted"])
+@pytest.mark.parametrize("attention", ["none", "se", "cbam", "ca", "self", "deformable", "deep"])
 def test_the_mean_of_the_votes_is_the_answer_in_evaluation_mode(attention):
-    model = GlyphNet(5, far_sighted=True) if attention == "far-sighted" else GlyphNet(5, attention)
+    model = GlyphNet(5, deep=True) if attention == "deep" else GlyphNet(5, attention)
     x = torch.rand(6, 3, 64, 48)
     model(x)  # so that the norm has seen something
     model.eval()
-    votes = model.votes(x)
-    cells = (4, 3) if attention == "far-sighted" else (16, 12)
-    assert votes.shape == (6, 5, *cells) and not votes.requires_grad
-    torch.testing.assert_close(votes.mean((2, 3)), model(x), rtol=1e-4, atol=1e-5)
+    position_logits = model.position_logits(x)
+    cells = (4, 3) if attention == "deep" else (16, 12)
+    assert position_logits.shape == (6, 5, *cells) and not position_logits.requires_grad
+    torch.testing.assert_close(position_logits.mean((2, 3)), model(x), rtol=1e-4, atol=1e-5)
 
 
 def test_a_vote_is_what_the_place_says_alone():
-    """A short-sighted network changes its votes only where the picture changed: a cell sees 7×7 pixels."""
+    """A short-sighted network changes its votes only where the image changed: a cell sees 7×7 pixels."""
     model, x = GlyphNet().eval(), torch.rand(1, 3, 64, 64)
     changed = x.clone()
     changed[:, :, 20:24, 40:44] = 0
-    moved = (model.votes(changed) - model.votes(x)).abs().amax(1)[0] > 1e-6
+    moved = (model.position_logits(changed) - model.position_logits(x)).abs().amax(1)[0] > 1e-6
     assert moved.any() and not moved.masked_fill(F.pad(torch.ones(3, 3), (9, 4, 4, 9)).bool(), False).any()
 
 
 def test_voting_leaves_the_network_as_it_was():
     model = GlyphNet(attention="ca").eval()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    model.votes(torch.rand(2, 3, 32, 32))
+    model.position_logits(torch.rand(2, 3, 32, 32))
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert all(p.grad is None for p in model.parameters())

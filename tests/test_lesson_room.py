@@ -1,4 +1,4 @@
-"""What the notebooks themselves need: a quiz without scripts, a picture that moves, a start, and the house style."""
+"""What the notebooks themselves need: a quiz without scripts, an image that moves, a start, and the house style."""
 
 import base64
 import hashlib
@@ -23,7 +23,7 @@ ROOMS = (questions, sliders, style)
 
 @dataclass
 class Output:
-    """Takes the place of `IPython.display.display`: one entry an output, and one handle that can change it."""
+    """Takes the position of `IPython.display.display`: one entry an output, and one handle that can change it."""
 
     shown: list[tuple[dict, dict]] = field(default_factory=list)
     updates: int = 0
@@ -38,11 +38,11 @@ class Output:
 @dataclass
 class Handle:
     output: Output
-    place: int
+    position: int
 
     def update(self, data, metadata=None, raw=False):
         assert raw
-        self.output.shown[self.place] = data, metadata
+        self.output.shown[self.position] = data, metadata
         self.output.updates += 1
 
 
@@ -109,14 +109,14 @@ def test_quiz_escapes_what_html_would_swallow(output, text):
 
 
 def test_answers_have_an_order_that_never_changes_and_gives_nothing_away():
-    places = []
+    positions = []
     for number in range(40):
         wrong = {"no": "", "never": "", "perhaps": ""}
         question = Question(f"Question {number}?", ("yes", ""), wrong)
         turned = Question(f"Question {number}?", ("yes", ""), dict(reversed(wrong.items())))
         assert question.answers() == turned.answers()
-        places.append([is_right for _, is_right, _ in question.answers()].index(True))
-    assert set(places) == {0, 1, 2, 3}
+        positions.append([is_right for _, is_right, _ in question.answers()].index(True))
+    assert set(positions) == {0, 1, 2, 3}
     by_hand = sorted(["one", "two"], key=lambda answer: hashlib.sha256(b"How many heads?" + answer.encode()).digest())
     assert [answer for answer, _, _ in HEADS.answers()] == by_hand
 
@@ -146,16 +146,16 @@ def alt_of(shown: tuple[dict, dict]) -> str:
     return metadata["image/png"]["alt"]
 
 
-def test_explore_shows_the_defaults_as_an_ordinary_picture(output, sliders):
+def test_explore_shows_the_defaults_as_an_ordinary_image(output, sliders):
     explore(draw, turns=(0, 5, 1), colour=["blue", "red"])
-    controls, picture = output.shown
-    assert alt_of(picture) == "2 turns in red"
+    controls, image = output.shown
+    assert alt_of(image) == "2 turns in red"
     assert "application/vnd.jupyter.widget-view+json" in controls[0] and "turns, colour" in controls[0]["text/plain"]
     assert (sliders["turns"].min, sliders["turns"].max, sliders["turns"].value) == (0, 5, 2)
     assert not plt.get_fignums()
 
 
-def test_moving_a_slider_redraws_the_same_picture(output, sliders):
+def test_moving_a_slider_redraws_the_same_image(output, sliders):
     explore(draw, turns=(0, 5, 1), colour=["blue", "red"])
     sliders["turns"].value = 4
     assert len(output.shown) == 2 and output.updates == 1 and alt_of(output.shown[1]) == "4 turns in red"
@@ -247,13 +247,15 @@ def test_show_gives_the_figure_its_text_and_closes_it(output):
     assert not plt.fignum_exists(fig.number)
 
 
-RUNS = pd.DataFrame({"arm": ["a", "b"] * 3, "data": ["x"] * 2 + ["y"] * 4, "accuracy": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]})
+RUNS = pd.DataFrame(
+    {"variant": ["a", "b"] * 3, "data": ["x"] * 2 + ["y"] * 4, "accuracy": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]}
+)
 
 
 @pytest.mark.parametrize(
     "paint",
     [
-        lambda ax: style.picture(torch.zeros(3, 4, 5, dtype=torch.uint8), ax, "title"),
+        lambda ax: style.show_image(torch.zeros(3, 4, 5, dtype=torch.uint8), ax, "title"),
         lambda ax: style.outline(torch.eye(4) > 0, ax),
         lambda ax: style.heat(torch.rand(3, 4, requires_grad=True), ax, "title"),
         lambda ax: style.numbers(torch.rand(2, 3), ax, "title"),
@@ -261,7 +263,7 @@ RUNS = pd.DataFrame({"arm": ["a", "b"] * 3, "data": ["x"] * 2 + ["y"] * 4, "accu
         lambda ax: style.seeds(RUNS, ax),
         lambda ax: style.seeds(RUNS, ax, hue="data"),
     ],
-    ids=["picture", "outline", "heat", "numbers", "a row of numbers", "seeds", "seeds by colour"],
+    ids=["image", "outline", "heat", "numbers", "a row of numbers", "seeds", "seeds by colour"],
 )
 def test_a_style_function_draws_on_the_axes_it_was_given_and_returns_them(paint):
     fig, (ax, other) = plt.subplots(1, 2)

@@ -151,15 +151,15 @@ def test_claims_are_folded_and_hold(path):
 
 
 @lessons
-def test_every_picture_has_its_text(path):
-    pictures = [output for _, output in outputs(path) if "image/png" in output.get("data", {})]
-    assert len(pictures) >= 5
-    for output in pictures:
+def test_every_image_has_its_text(path):
+    dataset = [output for _, output in outputs(path) if "image/png" in output.get("data", {})]
+    assert len(dataset) >= 5
+    for output in dataset:
         assert len(output.metadata["image/png"]["alt"]) > 40
 
 
 @lessons
-def test_a_static_page_shows_the_explore_picture(path):
+def test_a_static_page_shows_the_explore_image(path):
     for cell in cells(path, "explore", "code"):
         assert any("image/png" in output.get("data", {}) for output in cell.outputs)
 
@@ -210,7 +210,7 @@ def test_every_place_the_guide_names_is_in_the_lesson(path):
     section = sections_of_the_guide().get(path.name[:2], "")  # a new lesson has none yet
     board_and_questions = r"```.*?```|^- \*.+?\*|\*\*.+?\*\*"
     section = re.sub(board_and_questions, "", section, flags=re.DOTALL | re.MULTILINE)
-    names = re.findall(r"\*([A-Z][^*]+)\*", section)  # places are in italics and begin with a capital letter
+    names = re.findall(r"\*([A-Z][^*]+)\*", section)  # positions are in italics and begin with a capital letter
     assert not section or len(names) > 5
     for name in names:
         name = re.sub(r"\s+", " ", name.replace("`", "")).rstrip(" …")

@@ -23,7 +23,7 @@ def test_a_module_without_parameters_costs_nothing():
     assert parameters(nn.ReLU()) == 0 and macs(nn.ReLU(), 2, 3, 4, 4) == 0
 
 
-# ------------------------------------------------------------------------------------------ multiply-accumulates
+# ------------------------------------------------------------------------------------------ MACs
 @pytest.mark.parametrize(("batch", "inputs", "outputs"), [(1, 10, 3), (5, 7, 11)])
 @pytest.mark.parametrize("bias", [True, False])
 def test_macs_of_a_linear_layer_by_formula(batch, inputs, outputs, bias):
@@ -33,8 +33,8 @@ def test_macs_of_a_linear_layer_by_formula(batch, inputs, outputs, bias):
 @pytest.mark.parametrize(("kernel", "stride", "groups"), [(1, 1, 1), (3, 1, 1), (3, 2, 1), (5, 1, 4), (3, 1, 8)])
 def test_macs_of_a_convolution_by_formula(kernel, stride, groups):
     conv = nn.Conv2d(8, 16, kernel, stride, padding=kernel // 2, groups=groups)
-    places = (12 // stride) * (20 // stride)
-    assert macs(conv, 2, 8, 12, 20) == 2 * places * 16 * (8 // groups) * kernel**2
+    positions = (12 // stride) * (20 // stride)
+    assert macs(conv, 2, 8, 12, 20) == 2 * positions * 16 * (8 // groups) * kernel**2
 
 
 def test_macs_add_up_and_leave_no_gradients():
@@ -49,7 +49,7 @@ def test_macs_are_the_same_in_every_dtype(network, size, dtype):
     assert macs(network().to(dtype), 1, 3, size, size) == macs(network(), 1, 3, size, size)
 
 
-def test_macs_of_one_picture_in_training_mode():
+def test_macs_of_one_image_in_training_mode():
     assert macs(GlyphNet(), 1, 3, 64, 64) == macs(GlyphNet().eval(), 1, 3, 64, 64)
 
 

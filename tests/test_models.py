@@ -73,7 +73,7 @@ def test_a_bad_number_of_classes_is_refused(network, num_classes):
 
 @pytest.mark.parametrize("network", [SmallCNN, GlyphNet])
 @pytest.mark.parametrize("shape", [(3, 32, 32), (2, 1, 32, 32), (2, 32, 32, 3), (32, 32)])
-def test_anything_but_a_batch_of_pictures_is_refused_in_one_sentence(network, shape):
+def test_anything_but_a_batch_of_images_is_refused_in_one_sentence(network, shape):
     with pytest.raises(ValueError) as raised:
         network()(torch.rand(shape))
     assert str(shape) in str(raised.value) and "\n" not in str(raised.value)
@@ -98,7 +98,7 @@ def test_small_cnn_refuses_a_size_that_cannot_be_halved_three_times(size):
 
 
 @pytest.mark.parametrize(("size", "shape"), [(32, (1, 3, 64, 64)), (64, (4, 3, 32, 32)), (32, (2, 3, 16, 64))])
-def test_small_cnn_names_the_pictures_that_fit_and_never_reshapes_a_batch(size, shape):
+def test_small_cnn_names_the_images_that_fit_and_never_reshapes_a_batch(size, shape):
     model = SmallCNN(image_size=size)
     with pytest.raises(ValueError) as raised:
         model(torch.rand(shape))
@@ -107,7 +107,7 @@ def test_small_cnn_names_the_pictures_that_fit_and_never_reshapes_a_batch(size, 
 
 # ------------------------------------------------------------------------------------------ GlyphNet
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (32, 32), (17, 40), (8, 1)])
-@pytest.mark.parametrize("options", [{}, {"attention": "se", "reduction": 4}, {"far_sighted": True}])
+@pytest.mark.parametrize("options", [{}, {"attention": "se", "reduction": 4}, {"deep": True}])
 def test_glyph_net_takes_any_height_and_width(height, width, options):
     model = GlyphNet(num_classes=5, **options)
     assert model(torch.rand(2, 3, height, width)).shape == (2, 5)
@@ -137,20 +137,20 @@ def test_with_attention_every_cell_sees_everything():
 
 def test_far_sighted_every_cell_sees_all_of_32_by_32_pixels_and_at_most_63_by_63_of_more():
     torch.manual_seed(0)
-    model = GlyphNet(far_sighted=True).eval()
+    model = GlyphNet(deep=True).eval()
     assert all(seen_by(model, 32, row, column).all() for row in range(2) for column in range(2))
     window = torch.zeros(64, 64, dtype=torch.bool)
     window[1:, 1:] = True
     assert torch.equal(seen_by(model, 64, 2, 2), window)
 
 
-@pytest.mark.parametrize("options", [{}, {"attention": "se"}, {"far_sighted": True}])
+@pytest.mark.parametrize("options", [{}, {"attention": "se"}, {"deep": True}])
 def test_the_answer_is_the_mean_of_the_votes_of_all_places(options):
     torch.manual_seed(0)
     model = GlyphNet(**options)
     model(torch.randn(16, 3, 32, 32))  # so that the norm has seen something
     model.eval()
     x = torch.randn(3, 3, 32, 32)
-    cells = model.features(x).flatten(2).transpose(1, 2)  # (B, places, 48)
-    votes = model.classify(model.norm(cells.flatten(0, 1))).view(*cells.shape[:2], -1)
-    torch.testing.assert_close(votes.mean(1), model(x), rtol=1e-4, atol=1e-5)
+    cells = model.features(x).flatten(2).transpose(1, 2)  # (B, positions, 48)
+    position_logits = model.classify(model.norm(cells.flatten(0, 1))).view(*cells.shape[:2], -1)
+    torch.testing.assert_close(position_logits.mean(1), model(x), rtol=1e-4, atol=1e-5)

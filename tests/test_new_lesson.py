@@ -11,7 +11,7 @@ import pytest
 import test_lessons as contract
 
 ROOT = Path(__file__).resolve().parent.parent
-NAME, TITLE = "11_simam", 'SimAM: each place\'s "distance" from its channel, for $0'
+NAME, TITLE = "11_simam", 'SimAM: each position\'s "distance" from its channel, for $0'
 WALL_CLOCK = "test_time_is_recorded_and_within_the_budget"  # a busy machine lengthens that
 RULES = [
     rule
@@ -83,8 +83,8 @@ def test_executed_it_keeps_the_lesson_contract(rule, executed):
 def test_it_is_quick_and_its_time_is_recorded(executed):
     lesson = nbformat.read(executed, as_version=4)
     (quick,) = re.findall(r"quick=\((\d+), (\d+), (\d+)\)", "".join(cell.source for cell in lesson.cells))
-    pictures, epochs, seeds = map(int, quick)
-    assert pictures * epochs * seeds <= 2400  # seconds; counted, since a busy machine takes longer
+    dataset, epochs, seeds = map(int, quick)
+    assert dataset * epochs * seeds <= 2400  # seconds; counted, since a busy machine takes longer
     assert lesson.metadata.attn_lessons.seconds >= 1
 
 

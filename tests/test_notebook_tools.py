@@ -110,7 +110,7 @@ def course(tmp_path):
     setup.outputs = [nbformat.v4.new_output("stream", text="see https://github.com/old/name\n")]
     lesson(tmp_path / "notebooks", new_markdown_cell(BADGES), setup, new_code_cell("'git+https://github.com/not/this'"))
     (tmp_path / "README.md").write_text(BADGES)
-    pyproject = '[project.urls]\n# The one place.\nRepository = "https://github.com/old/name"\n\n[tool.x]\ny = 1\n'
+    pyproject = '[project.urls]\n# The one position.\nRepository = "https://github.com/old/name"\n\n[tool.x]\ny = 1\n'
     (tmp_path / "pyproject.toml").write_text(pyproject)
     return tmp_path
 

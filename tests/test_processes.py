@@ -22,7 +22,7 @@ from attn_lessons.training import Recipe, evaluate, fit, prepare
 RECIPE = Recipe(3, 8, "sgd", 0.05, mix=cutmix, label_smoothing=0.1)
 
 
-def pictures(n: int = 40) -> ImageSet:
+def dataset(n: int = 40) -> ImageSet:
     images = torch.randint(256, (n, 3, 8, 8), generator=torch.Generator().manual_seed(n), dtype=torch.uint8)
     return ImageSet("noise", images, torch.arange(n) % 3, ("a", "b", "c"))
 
@@ -35,7 +35,7 @@ def network() -> nn.Module:
 
 def train(folder: str | Path | None, recipe: Recipe = RECIPE) -> nn.Module:
     model = network()
-    fit(model, pictures(), pictures(12), recipe, seed=1, folder=folder, progress=False)
+    fit(model, dataset(), dataset(12), recipe, seed=1, folder=folder, progress=False)
     return model
 
 
@@ -77,12 +77,12 @@ def test_bf16_computes_in_bf16_and_keeps_fp32_weights():
 
     class Asks(nn.Sequential):
         def forward(self, x):
-            scores = super().forward(x)
-            seen.append((self.training, scores.dtype))
-            return scores
+            logits = super().forward(x)
+            seen.append((self.training, logits.dtype))
+            return logits
 
     model = Asks(network())
-    fit(model, pictures(), pictures(12), replace(RECIPE, precision="bf16"), progress=False)
+    fit(model, dataset(), dataset(12), replace(RECIPE, precision="bf16"), progress=False)
     assert set(seen) == {(True, torch.bfloat16), (False, torch.float32)}
     assert {p.dtype for p in model.parameters()} == {torch.float32}
     close = train(None, replace(RECIPE, precision="bf16")), train(None)
@@ -103,13 +103,13 @@ def test_fp16_on_a_cpu_is_refused():
 # ------------------------------------------------------------------------------------------ labels
 @pytest.mark.parametrize("mix", [None, mixup, cutmix])
 def test_the_first_loss_by_hand(mix):
-    whole, model = pictures(8), network()
+    whole, model = dataset(8), network()
     order = torch.randperm(8, generator=torch.Generator().manual_seed(0))
-    images, goals = whole.images[order], F.one_hot(whole.labels[order], 3).float()
+    images, targets = whole.images[order], F.one_hot(whole.labels[order], 3).float()
     if mix:
-        images, goals = mix(images, whole.labels[order], 3, torch.Generator().manual_seed(0))
-    goals = 0.8 * goals + 0.2 / 3
-    by_hand = -(goals * model(prepare(images)).log_softmax(1)).sum(1).mean()
+        images, targets = mix(images, whole.labels[order], 3, torch.Generator().manual_seed(0))
+    targets = 0.8 * targets + 0.2 / 3
+    by_hand = -(targets * model(prepare(images)).log_softmax(1)).sum(1).mean()
     recipe = Recipe(1, 8, "sgd", 0.05, mix=mix, label_smoothing=0.2)
     history = fit(model, whole, whole, recipe, progress=False)
     assert history.batches.loss[0] == pytest.approx(by_hand.item(), rel=1e-5)
@@ -119,31 +119,33 @@ def test_the_first_loss_by_hand(mix):
 
 # ------------------------------------------------------------------------------------------ the best epoch
 def test_the_best_epoch_is_kept_beside_the_last(tmp_path):
-    recipe = Recipe(8, 8, "sgd", 0.3, 0.0, augment=lambda images, dice: 255 - images)  # tested on what it never saw
+    recipe = Recipe(
+        8, 8, "sgd", 0.3, 0.0, augment=lambda images, generator: 255 - images
+    )  # tested on what it never saw
     model = network()
-    epochs = fit(model, pictures(), pictures(12), recipe, folder=tmp_path, progress=False).epochs
+    epochs = fit(model, dataset(), dataset(12), recipe, folder=tmp_path, progress=False).epochs
     with safe_open(tmp_path / "best.safetensors", "pt") as file:
         about = json.loads(file.metadata()["about"])
     assert about["epoch"] == epochs.test_accuracy.idxmax() + 1  # the first of equals
     best = network()
     best.load_state_dict(load_file(tmp_path / "best.safetensors"))
-    assert evaluate(best, pictures(12))["accuracy"] == about["test_accuracy"] == epochs.test_accuracy.max()
+    assert evaluate(best, dataset(12))["accuracy"] == about["test_accuracy"] == epochs.test_accuracy.max()
 
 
 def test_the_best_epoch_of_a_stopped_run_stays_the_best(tmp_path):
     class Stops(Exception):
         pass
 
-    def stopping(images, dice):
+    def stopping(images, generator):
         if torch.is_tensor(stop) and stop.sub_(1) == 0:
             raise Stops
         return images
 
     stop, recipe = None, Recipe(6, 8, "sgd", 0.3, 0.0, augment=stopping)
-    fit(network(), pictures(), pictures(12), recipe, folder=tmp_path / "whole", progress=False)
+    fit(network(), dataset(), dataset(12), recipe, folder=tmp_path / "whole", progress=False)
     stop = torch.tensor(22)  # in the fifth epoch
     with pytest.raises(Stops):
-        fit(network(), pictures(), pictures(12), recipe, folder=tmp_path / "stopped", progress=False)
-    fit(network(), pictures(), pictures(12), recipe, folder=tmp_path / "stopped", progress=False)
+        fit(network(), dataset(), dataset(12), recipe, folder=tmp_path / "stopped", progress=False)
+    fit(network(), dataset(), dataset(12), recipe, folder=tmp_path / "stopped", progress=False)
     whole, stopped = ((tmp_path / name / "best.safetensors").read_bytes() for name in ("whole", "stopped"))
     assert whole == stopped

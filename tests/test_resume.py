@@ -33,11 +33,11 @@ RECIPES = {
 }
 
 
-def noise(images: torch.Tensor, dice: torch.Generator) -> torch.Tensor:
-    return torch.randint(256, images.shape, generator=dice, dtype=torch.uint8)
+def noise(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    return torch.randint(256, images.shape, generator=generator, dtype=torch.uint8)
 
 
-def pictures(n: int = 32) -> ImageSet:
+def dataset(n: int = 32) -> ImageSet:
     images = torch.randint(256, (n, 3, 8, 8), generator=torch.Generator().manual_seed(n), dtype=torch.uint8)
     return ImageSet("noise", images, torch.arange(n) % 2, ("a", "b"))
 
@@ -49,8 +49,8 @@ def network() -> nn.Module:
     )
 
 
-def tiny_vgg(place: str) -> VGG:
-    return VGG(11, 2, head="cifar", attention="eca", place=place, width=1 / 16)
+def tiny_vgg(slot: str) -> VGG:
+    return VGG(11, 2, head="cifar", attention="eca", slot=slot, width=1 / 16)
 
 
 class Stops(nn.Sequential):
@@ -71,7 +71,7 @@ def train(
     folder: Path | None, recipe: Recipe = RECIPES["adamw, cosine"], model: nn.Module | None = None, seed: int = 1
 ):
     model = network() if model is None else model
-    return model, fit(model, pictures(), pictures(10), recipe, seed, folder, progress=False)
+    return model, fit(model, dataset(), dataset(10), recipe, seed, folder, progress=False)
 
 
 def same_run(a: tuple, b: tuple) -> None:
@@ -113,8 +113,8 @@ def killed(where: str, write: int, folder: Path, connection: Connection) -> None
         return call
 
     torch.set_num_threads(1)
-    place, name = {"row": (loop.Log, "row"), "save": (checkpoint, "save_file"), "replace": (os, "replace")}[where]
-    setattr(place, name, kill_at(getattr(place, name)))
+    slot, name = {"row": (loop.Log, "row"), "save": (checkpoint, "save_file"), "replace": (os, "replace")}[where]
+    setattr(slot, name, kill_at(getattr(slot, name)))
     train(folder)
 
 
@@ -132,7 +132,7 @@ def test_a_stopped_run_ends_as_if_it_had_not_been_stopped(recipe, at, tmp_path):
         pd.testing.assert_frame_equal(pd.read_csv(tmp_path / f"{name}.csv")[columns], table[columns], rtol=1e-12)
 
 
-def test_augmentation_goes_on_with_its_own_dice(tmp_path):
+def test_augmentation_goes_on_with_its_own_generator(tmp_path):
     recipe = Recipe(3, 8, "sgd", 0.05, augment=noise)
     whole = train(None, recipe)
     with pytest.raises(KeyboardInterrupt):
@@ -214,14 +214,14 @@ def test_a_run_without_a_whole_epoch_stands_in_nobodys_way(tmp_path):
 @pytest.mark.parametrize(
     ("one", "other"),
     [
-        (lambda: GlyphNet(attention="self", heads=1), lambda: GlyphNet(attention="self", heads=4)),
+        (lambda: GlyphNet(attention="self", num_heads=1), lambda: GlyphNet(attention="self", num_heads=4)),
         (lambda: GlyphNet(attention="deformable"), lambda: GlyphNet(attention="deformable", offset_range=1)),
         (lambda: tiny_vgg("before_relu"), lambda: tiny_vgg("after_pool")),
         (lambda: nn.Sequential(nn.Dropout(0.1)), lambda: nn.Sequential(nn.Dropout(0.2))),
     ],
 )
 def test_networks_of_other_options_are_others(one, other):
-    first, again, second = (fingerprint(build(), pictures(), pictures())["network"] for build in (one, one, other))
+    first, again, second = (fingerprint(build(), dataset(), dataset())["network"] for build in (one, one, other))
     assert first == again != second
 
 
@@ -244,13 +244,13 @@ def test_a_log_that_is_gone_is_named(tmp_path):
         train(tmp_path)
 
 
-def test_other_pictures_of_the_same_name_and_number_are_another_run(tmp_path):
-    fit(network(), pictures(), pictures(8), RECIPES["sgd, step"], folder=tmp_path, progress=False)
-    some = pictures()
+def test_other_images_of_the_same_name_and_number_are_another_run(tmp_path):
+    fit(network(), dataset(), dataset(8), RECIPES["sgd, step"], folder=tmp_path, progress=False)
+    some = dataset()
     some.images[3, 0, 0, 0] += 1
     for train_set, test_set, words in (
-        (some, pictures(8), "training pictures"),
-        (pictures(), pictures(10), "test pict"),
+        (some, dataset(8), "training images"),
+        (dataset(), dataset(10), "test imag"),
     ):
         with pytest.raises(ValueError, match=words):
             fit(network(), train_set, test_set, RECIPES["sgd, step"], folder=tmp_path, progress=False)
@@ -263,7 +263,7 @@ def test_tied_layers_are_saved_and_go_on(tmp_path):
         return nn.Sequential(nn.Flatten(), layer, nn.ReLU(), layer, nn.Linear(192, 2))
 
     def run(folder, model):
-        fit(model, pictures(), pictures(8), RECIPES["sgd, step"], folder=folder, progress=False)
+        fit(model, dataset(), dataset(8), RECIPES["sgd, step"], folder=folder, progress=False)
         return model.state_dict()
 
     whole = run(None, tied())
@@ -311,7 +311,7 @@ def hold(folder: Path, connection: Connection) -> None:
 def test_a_folder_that_a_run_is_writing_is_refused_and_nothing_is_written(tmp_path):
     calls = []
 
-    def meanwhile(images, dice):
+    def meanwhile(images, generator):
         """The same call in another process, in the first epoch and in the third."""
         calls.append(len(calls))
         if len(calls) in (2, 10):
@@ -369,11 +369,11 @@ def test_a_loss_that_is_no_number_stops_before_it_ruins_the_weights(tmp_path):
     assert len(pd.read_csv(tmp_path / "batches.csv")) == 5
 
 
-@pytest.mark.parametrize("test", [pictures(10), None])
+@pytest.mark.parametrize("test", [dataset(10), None])
 def test_a_last_step_that_ruins_the_weights_is_told(test):
     """No further batch would find it."""
     with pytest.raises(FloatingPointError, match=r"after batch 1 .*(nan|no longer finite).*lower than 1e\+39"):
-        fit(network(), pictures(8), test, Recipe(1, 8, "sgd", 1e39), progress=False)
+        fit(network(), dataset(8), test, Recipe(1, 8, "sgd", 1e39), progress=False)
 
 
 def test_an_epoch_that_cannot_be_tested_is_not_kept(tmp_path):

@@ -138,9 +138,9 @@ def test_install_then_nothing_to_do(installed, monkeypatch, capsys):
     assert (code, err) == (0, ""), out + err
     assert (project / ".venv" / ".attn-lessons-ready").exists()
     assert not (project / ".venv" / ".attn-lessons-unfinished").exists()
-    asked = (project / "uv-called").read_text().splitlines()
-    assert "--compile-bytecode -r requirements.txt" in asked[0]
-    assert "--no-deps --no-build-isolation -e ." in asked[1]
+    target_classes = (project / "uv-called").read_text().splitlines()
+    assert "--compile-bytecode -r requirements.txt" in target_classes[0]
+    assert "--no-deps --no-build-isolation -e ." in target_classes[1]
     assert "fake uv" in (project / ".venv" / "install.log").read_text()
     assert call(project) == (0, "", "")
     module = load(project)

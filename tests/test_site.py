@@ -120,7 +120,7 @@ def test_in_a_browser_nothing_is_asked_of_another_host_and_dark_suits_it(site):
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: `make setup` installs it")
     handler = partial(SimpleHTTPRequestHandler, directory=site)
     handler.func.log_message = lambda *_: None
-    asked, failed, errors = [], [], []
+    target_classes, failed, errors = [], [], []
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, api.sync_playwright() as playwright:
         server.handle_error = lambda *_: None  # a page left before all of it came
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -128,7 +128,7 @@ def test_in_a_browser_nothing_is_asked_of_another_host_and_dark_suits_it(site):
         chromium = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
         page = chromium.new_page(viewport={"width": 1280, "height": 900}, color_scheme="dark")
         page.set_default_timeout(60_000)
-        page.on("request", lambda request: asked.append(request.url))
+        page.on("request", lambda request: target_classes.append(request.url))
         page.on("response", lambda response: response.status >= 400 and failed.append(response.url))
         page.on("pageerror", lambda error: errors.append(error))
         for name in ("index", "gallery", "api", "search", "presentations", "slides/index"):
@@ -147,5 +147,5 @@ def test_in_a_browser_nothing_is_asked_of_another_host_and_dark_suits_it(site):
         page.get_by_text("Show code cell source").first.click()
         chromium.close()
         server.shutdown()
-    assert not [url for url in asked if not url.startswith((home, "data:"))]
+    assert not [url for url in target_classes if not url.startswith((home, "data:"))]
     assert not failed and not errors

@@ -148,8 +148,8 @@ def browser():
 @pytest.mark.parametrize("path", LOOKED_AT, ids=lambda path: path.stem)
 def test_no_slide_runs_over_its_edge_and_all_can_be_read(decks, browser, path):
     page = browser.new_page(viewport={"width": 1280, "height": 720})
-    asked, errors = [], []
-    page.on("request", lambda request: asked.append(request.url))
+    target_classes, errors = [], []
+    page.on("request", lambda request: target_classes.append(request.url))
     page.on("pageerror", lambda error: errors.append(error))
     page.goto(f"file://{decks}/{path.stem}.html")
     page.wait_for_selector("body[data-ready]", timeout=120_000)
@@ -157,4 +157,4 @@ def test_no_slide_runs_over_its_edge_and_all_can_be_read(decks, browser, path):
     page.close()
     assert len(seen) > 30 and not errors
     assert not [slide for slide in seen if slide["out"] or slide["small"] or slide["empty"]]
-    assert not [url for url in asked if not url.startswith(("file://", "data:"))]
+    assert not [url for url in target_classes if not url.startswith(("file://", "data:"))]

@@ -46,7 +46,7 @@ def command(monkeypatch):
 
 
 def draw(folder: Path, n: int, classes: int = 2) -> Path:
-    """`n` pictures of noise in each class, as PNG files of 20×24 pixels."""
+    """`n` images of noise in each class, as PNG files of 20×24 pixels."""
     for name in range(classes):
         (folder / f"class{name:02}").mkdir(parents=True)
         for i in range(n):
@@ -55,7 +55,7 @@ def draw(folder: Path, n: int, classes: int = 2) -> Path:
     return folder
 
 
-GLYPHS = ("glyphworld", "--puzzles", "key", "lookup", "--attention", "none", "se", "far-sighted", "--seeds", 2)
+GLYPHS = ("glyphworld", "--puzzles", "key", "lookup", "--attention", "none", "se", "deep", "--seeds", 2)
 
 
 def without_seconds(rows: list[dict]) -> list[tuple]:
@@ -71,15 +71,15 @@ def photographs(tmp_path) -> tuple:
 # ------------------------------------------------------------------------------------------ GlyphWorld
 def test_glyphworld_writes_a_row_a_run(tmp_path, command):
     rows, header = command(tmp_path / "new" / "glyphs.csv", *GLYPHS)
-    assert [(row["data"], row["seed"], row["arm"]) for row in rows] == [
-        (puzzle, seed, arm)
+    assert [(row["data"], row["seed"], row["variant"]) for row in rows] == [
+        (puzzle, seed, variant)
         for seed in ("0", "1")  # all puzzles of one seed first
         for puzzle in ("key", "lookup")
-        for arm in ("none", "se", "far-sighted")
+        for variant in ("none", "se", "deep")
     ]
     assert list(rows[0]) == [
-        *("data", "arm", "seed", "accuracy", "train_accuracy", "parameters", "seconds", "step_ms"),
-        *("votes_on_target", "chance", "gates_on_target"),
+        *("data", "variant", "seed", "accuracy", "train_accuracy", "parameters", "seconds", "step_ms"),
+        *("cam_on_target", "chance", "gates_on_target"),
     ]
     assert all(float(row["accuracy"]) * 5 == pytest.approx(round(float(row["accuracy"]) * 5)) for row in rows)
     plain, se, far = (int(row["parameters"]) for row in rows[:3])
@@ -92,12 +92,12 @@ def test_rows_say_where_the_network_looks(tmp_path, command):
     words = "glyphworld", "--puzzles", "key", "--attention", "none", "se", "cbam", "ca", "--seeds", 1
     rows, _ = command(tmp_path / "glyphs.csv", *words)
     for row in rows:
-        assert 0 < float(row["chance"]) < 1 and 0 <= float(row["votes_on_target"]) <= 1
-        if row["arm"] in ("cbam", "ca"):
+        assert 0 < float(row["chance"]) < 1 and 0 <= float(row["cam_on_target"]) <= 1
+        if row["variant"] in ("cbam", "ca"):
             assert 0 <= float(row["gates_on_target"]) <= 1
         else:
-            assert row["gates_on_target"] == "nan"  # no gate of theirs knows places
-    assert len({row["chance"] for row in rows}) == 1  # the same pictures on the same grid
+            assert row["gates_on_target"] == "nan"  # no gate of theirs knows positions
+    assert len({row["chance"] for row in rows}) == 1  # the same images on the same grid
 
 
 def test_a_recording_with_other_columns_is_not_continued_silently(tmp_path, command):
@@ -128,9 +128,9 @@ def test_an_interrupted_file_is_continued_with_what_is_missing(tmp_path, command
     out.write_text("".join(lines[:2] + lines[4:]))  # without "se, seed 0" and "none, seed 1"
     trained, once = [], train.train_once
 
-    def spy(build, pictures, test, recipe, seed):
+    def spy(build, dataset, test, recipe, seed):
         trained.append(seed)
-        return once(build, pictures, test, recipe, seed)
+        return once(build, dataset, test, recipe, seed)
 
     monkeypatch.setattr(train, "train_once", spy)
     continued, _ = command(out, *GLYPHS[:3], "--seeds", 2)
@@ -141,10 +141,10 @@ def test_an_interrupted_file_is_continued_with_what_is_missing(tmp_path, command
 def test_rows_are_on_the_disk_before_a_run_dies(tmp_path, command, monkeypatch):
     out, once = tmp_path / "glyphs.csv", train.train_once
 
-    def dies(build, pictures, test, recipe, seed):
+    def dies(build, dataset, test, recipe, seed):
         if seed == 1:
             raise KeyboardInterrupt
-        return once(build, pictures, test, recipe, seed)
+        return once(build, dataset, test, recipe, seed)
 
     monkeypatch.setattr(train, "train_once", dies)
     with pytest.raises(KeyboardInterrupt):
@@ -160,8 +160,8 @@ def test_more_seeds_keep_the_rows_that_are_there(tmp_path, command):
 
 # ------------------------------------------------------------------------------------------ photographs
 def test_photographs_from_folders(tmp_path, command, photographs):
-    rows, header = command(tmp_path / "noise.csv", *photographs, "--pictures", 8, "--seeds", 1)
-    assert [(row["data"], row["arm"], row["seed"]) for row in rows] == [
+    rows, header = command(tmp_path / "noise.csv", *photographs, "--images", 8, "--seeds", 1)
+    assert [(row["data"], row["variant"], row["seed"]) for row in rows] == [
         ("Noise, small", "none", "0"),
         ("Noise, small", "se", "0"),
     ]
@@ -169,11 +169,11 @@ def test_photographs_from_folders(tmp_path, command, photographs):
     assert header["recipe"]["augment"] == "shift_and_mirror" and header["recipe"]["schedule"] == "plateau"
 
 
-def test_the_seed_chooses_the_pictures(tmp_path, photographs):
-    options = train.parse([*map(str, photographs), "--pictures", "5", "--out", str(tmp_path / "n.csv")])
+def test_the_seed_chooses_the_images(tmp_path, photographs):
+    options = train.parse([*map(str, photographs), "--images", "5", "--out", str(tmp_path / "n.csv")])
     sets = image_folder(options.train, 32), image_folder(options.test, 32)
     chosen = [pair()[0] for _, _, pair in train.photograph_cases(*sets, options, range(3))]
-    assert [len(pictures) for pictures in chosen] == [5, 5, 5]
+    assert [len(dataset) for dataset in chosen] == [5, 5, 5]
     assert not torch.equal(chosen[0].images, chosen[1].images)
     again = [pair()[0] for _, _, pair in train.photograph_cases(*sets, options, range(3))]
     assert all(torch.equal(a.images, b.images) for a, b in zip(chosen, again, strict=True))
@@ -194,10 +194,10 @@ def test_a_test_folder_with_other_classes_is_refused(tmp_path, command):
 
 # ------------------------------------------------------------------------------------------ the header
 def test_the_header_repeats_the_command_without_where_your_files_are(tmp_path, command, photographs):
-    _, header = command(tmp_path / "noise.csv", *photographs, "--pictures", 8, "--seeds", 1)
+    _, header = command(tmp_path / "noise.csv", *photographs, "--images", 8, "--seeds", 1)
     assert header["command"] == (
         "python -m attn_lessons.train photographs --train train --test test --name 'Noise, small' --epochs 1 "
-        "--reduction 16 --pictures 8 --seeds 1 --threads 1 --out noise.csv"
+        "--reduction 16 --images 8 --seeds 1 --threads 1 --out noise.csv"
     )
     assert str(tmp_path) not in json.dumps(header)
 
@@ -223,7 +223,7 @@ def test_a_misspelt_mechanism_leaves_a_recording_as_it_was(tmp_path, command):
     assert json.loads((tmp_path / "glyphs.json").read_text()) == header
 
 
-@pytest.mark.parametrize(("words", "says"), [(["--pictures", 12], "pictures 8"), (["--epochs", 2], "epochs 1")])
+@pytest.mark.parametrize(("words", "says"), [(["--images", 12], "images 8"), (["--epochs", 2], "epochs 1")])
 def test_rows_of_two_recipes_do_not_get_into_one_recording(words, says, tmp_path, command):
     out = tmp_path / "glyphs.csv"
     command(out, *GLYPHS[:3], "--seeds", 1)
@@ -233,19 +233,19 @@ def test_rows_of_two_recipes_do_not_get_into_one_recording(words, says, tmp_path
     assert (out.read_bytes(), out.with_suffix(".json").read_bytes()) == before
 
 
-def test_all_pictures_and_some_of_them_are_two_recordings(tmp_path, command, photographs):
+def test_all_images_and_some_of_them_are_two_recordings(tmp_path, command, photographs):
     out, words = tmp_path / "photos.csv", [*photographs, "--seeds", 1]
     command(out, *words)
-    with pytest.raises(ValueError, match=r"photos\.csv was recorded with pictures None, and this recording has 5"):
-        command(out, *words, "--pictures", 5)
+    with pytest.raises(ValueError, match=r"photos\.csv was recorded with images None, and this recording has 5"):
+        command(out, *words, "--images", 5)
 
 
-def test_other_pictures_of_the_same_name_are_another_recording(tmp_path, command, photographs):
+def test_other_images_of_the_same_name_are_another_recording(tmp_path, command, photographs):
     out, words = tmp_path / "photos.csv", [*photographs, "--seeds", 1]
     command(out, *words)
     path = tmp_path / "train" / "class00" / "0.png"
     Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
-    with pytest.raises(ValueError, match=r"photos\.csv was recorded with training pictures '12 of Noise, small"):
+    with pytest.raises(ValueError, match=r"photos\.csv was recorded with training images '12 of Noise, small"):
         command(out, *words, "--attention", "none", "se", "eca")
 
 
@@ -266,9 +266,9 @@ def test_a_name_in_any_script_is_found_again(tmp_path, command, photographs):
     assert first == again and again[0]["data"] == "Rauschen, 32×32 · ノイズ"
 
 
-def test_more_pictures_than_there_are_is_refused(tmp_path, photographs):
-    with pytest.raises(ValueError, match=r"--pictures 13: there are only 12 to train on"):
-        train.main([*map(str, photographs), "--pictures", "13", "--out", str(tmp_path / "x.csv")])
+def test_more_images_than_there_are_is_refused(tmp_path, photographs):
+    with pytest.raises(ValueError, match=r"--images 13: there are only 12 to train on"):
+        train.main([*map(str, photographs), "--images", "13", "--out", str(tmp_path / "x.csv")])
     assert not (tmp_path / "x.csv").exists()
 
 
@@ -299,7 +299,7 @@ def test_a_step_is_timed_in_the_precision_of_the_recipe(precision):
 
 
 def test_a_word_is_an_option_too():
-    assert train.read_arm("deformable:position=table,norm=True") == (
+    assert train.read_variant("deformable:position=table,norm=True") == (
         "deformable",
         {"position": "table", "norm": True},
     )
@@ -332,11 +332,11 @@ def test_a_wrong_command_line_writes_nothing(words, tmp_path, monkeypatch, capsy
 # ------------------------------------------------------------------------------------------ VGG, and single runs
 def test_a_sweep_over_vgg(tmp_path, command, photographs):
     small = "--network", "vgg11_bn", "--width", 0.0625, "--blocks", 3, 5, "--reduction", 2
-    arms = "--attention", "none", "cbam", "linear:heads=2", "linformer:heads=2,landmarks=4"
-    words = "sweep", *photographs[1:-2], *small, *arms, "--seeds", 1
+    variants = "--attention", "none", "cbam", "linear:num_heads=2", "linformer:num_heads=2,landmarks=4"
+    words = "sweep", *photographs[1:-2], *small, *variants, "--seeds", 1
     rows, header = command(tmp_path / "noise.csv", *words)
-    assert [row["arm"] for row in rows] == list(arms[1:])
-    assert "none cbam linear:heads=2 linformer:heads=2,landmarks=4" in header["command"]  # as it was typed
+    assert [row["variant"] for row in rows] == list(variants[1:])
+    assert "none cbam linear:num_heads=2 linformer:num_heads=2,landmarks=4" in header["command"]  # as it was typed
     assert header["recipe"]["label_smoothing"] == 0.1 and header["recipe"]["augment"] == "shift_mirror_and_cut"
     parameters = [int(row["parameters"]) for row in rows]
     assert len(set(parameters)) == 4 and min(parameters) == parameters[0]
@@ -360,7 +360,7 @@ def test_a_run_keeps_everything_and_its_weights_open_again(tmp_path, capsys, mon
         trained("key_eca")
 
 
-def test_a_run_on_pictures_of_yours_with_vgg(tmp_path, photographs):
+def test_a_run_on_images_of_yours_with_vgg(tmp_path, photographs):
     options = "--network", "vgg11_bn", "--width", "0.0625", "--attention", "eca", "--threads", "1"
     train.main(["run", *map(str, photographs[1:-2]), *options, "--folder", str(tmp_path / "run")])
     assert len((tmp_path / "run" / "batches.csv").read_text().splitlines()) == 1 + 3
@@ -369,7 +369,7 @@ def test_a_run_on_pictures_of_yours_with_vgg(tmp_path, photographs):
 @pytest.mark.parametrize(
     "words", [[], ["--data", "key", "--train", "a", "--test", "b"], ["--data", "key", "--train", "a"], ["--train", "a"]]
 )
-def test_a_run_without_pictures_is_refused(words, capsys, tmp_path):
+def test_a_run_without_images_is_refused(words, capsys, tmp_path):
     with pytest.raises(SystemExit):
         train.main(["run", *words, "--folder", str(tmp_path / "run")])
     assert "either --data, or both --train and --test" in capsys.readouterr().err
@@ -384,7 +384,7 @@ def test_a_folder_in_use_is_refused(tmp_path):
 
 @pytest.mark.parametrize("rate", ["nan", "-1", "0"])
 @pytest.mark.parametrize("kind", [("run", "--folder"), ("sweep", "--out")])
-def test_a_learning_rate_is_refused_before_any_picture_is_read(rate, kind, tmp_path):
+def test_a_learning_rate_is_refused_before_any_image_is_read(rate, kind, tmp_path):
     words = [kind[0], "--train", "nowhere", "--test", "nowhere", "--learning-rate", rate, kind[1], str(tmp_path / "x")]
     with pytest.raises(ValueError, match=r"^learning_rate="):
         train.main(words)

@@ -21,19 +21,19 @@ def test_a_network_is_small_and_says_how_it_was_made(path: Path):
     assert path.stat().st_size < 3e6 and not network.training
     assert about["command"].startswith("python -m attn_lessons.train run ")
     assert about["command"].endswith(f"--weights results/networks/{path.name}")
-    assert {"recipe", "seed", "pictures", "classes", "hardware", "versions", "date"} <= set(about)
+    assert {"recipe", "seed", "dataset", "classes", "hardware", "versions", "date"} <= set(about)
     epochs = pd.read_csv(path.with_suffix(".csv"))
     assert len(epochs) == about["recipe"]["epochs"] and epochs.test_accuracy.iloc[-1] == about["test_accuracy"]
 
 
 @cache
-def pictures_of(puzzle: str) -> ImageSet:
+def images_of(puzzle: str) -> ImageSet:
     return glyphworld(puzzle, GLYPHWORLD_TEST, TEST_SEED)
 
 
 @pytest.mark.parametrize("name", [path.stem for path in FILES if path.stem.startswith("glyphworld_")])
 def test_a_network_still_solves_what_it_solved(name):
     network, about = trained(name)
-    puzzle = about["pictures"].removeprefix("GlyphWorld ")
-    accuracy = evaluate(network, pictures_of(puzzle))["accuracy"]
+    puzzle = about["dataset"].removeprefix("GlyphWorld ")
+    accuracy = evaluate(network, images_of(puzzle))["accuracy"]
     assert accuracy == pytest.approx(about["test_accuracy"], abs=0.002)  # other machines round otherwise

@@ -21,8 +21,8 @@ QUICK = Recipe(epochs=2, batch_size=8)
 
 def red_or_blue(n: int = 32, seed: int = 0) -> ImageSet:
     """Noise with more red in it, or more blue."""
-    dice = torch.Generator().manual_seed(seed)
-    images = torch.randint(0, 120, (n, 3, 8, 8), generator=dice)
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randint(0, 120, (n, 3, 8, 8), generator=generator)
     labels = torch.arange(n) % 2
     images[torch.arange(n), 2 * labels] += 100
     return ImageSet("red or blue", images.to(torch.uint8), labels, ("red", "blue"))
@@ -39,12 +39,12 @@ def tiny(seed: int = 0, dropout: float = 0.2) -> nn.Module:
 class Constant(nn.Module):
     """The same scores whatever comes in, and whatever it is trained to: its gradient is zero."""
 
-    def __init__(self, *scores: float):
+    def __init__(self, *logits: float):
         super().__init__()
-        self.scores = nn.Parameter(torch.tensor(scores))
+        self.logits = nn.Parameter(torch.tensor(logits))
 
     def forward(self, x):
-        return (self.scores.detach() + 0 * self.scores).expand(len(x), -1)
+        return (self.logits.detach() + 0 * self.logits).expand(len(x), -1)
 
 
 def trained(recipe: Recipe = QUICK, seed: int = 0, train: ImageSet | None = None, test: ImageSet | None = None):
@@ -91,7 +91,7 @@ def test_without_a_test_set_everything_else_is_the_same(tmp_path):
 
 
 def test_history_has_a_row_a_batch_and_a_row_an_epoch():
-    _, history = trained(Recipe(epochs=3, batch_size=8), train=red_or_blue(35))  # 3 pictures are left out of each epoch
+    _, history = trained(Recipe(epochs=3, batch_size=8), train=red_or_blue(35))  # 3 images are left out of each epoch
     assert history.batches.columns.tolist() == ["epoch", "batch", "learning_rate", "loss", "accuracy"]
     assert history.batches.batch.tolist() == list(range(1, 13))
     assert history.batches.epoch.tolist() == [1] * 4 + [2] * 4 + [3] * 4
@@ -136,9 +136,9 @@ def test_a_run_that_dies_leaves_its_rows(tmp_path):
     assert pd.read_csv(tmp_path / "batches.csv").batch.tolist() == [1, 2, 3, 4, 5, 6]
 
 
-def test_every_picture_comes_once_an_epoch_in_another_order():
+def test_every_image_comes_once_an_epoch_in_another_order():
     seen = []
-    spy = Recipe(epochs=2, batch_size=8, augment=lambda images, dice: seen.append(images) or images)
+    spy = Recipe(epochs=2, batch_size=8, augment=lambda images, generator: seen.append(images) or images)
     train = red_or_blue()
     trained(spy, train=train)
     first, second = torch.cat(seen[:4]), torch.cat(seen[4:])
@@ -148,16 +148,16 @@ def test_every_picture_comes_once_an_epoch_in_another_order():
 
 
 def test_a_train_set_smaller_than_a_batch_is_refused():
-    with pytest.raises(ValueError, match="5 pictures, fewer than batch_size=8"):
+    with pytest.raises(ValueError, match="5 images, fewer than batch_size=8"):
         trained(train=red_or_blue(5))
 
 
 def test_augment_gets_uint8_and_a_generator_that_repeats_itself():
     calls = []
 
-    def shake(images, dice):
+    def shake(images, generator):
         calls.append((images.dtype, images.shape))
-        return torch.randint(256, images.shape, generator=dice, dtype=torch.uint8)
+        return torch.randint(256, images.shape, generator=generator, dtype=torch.uint8)
 
     recipe = Recipe(epochs=1, batch_size=8, augment=shake)
     (a, _), (b, _), (c, _) = trained(recipe), trained(recipe), trained(Recipe(epochs=1, batch_size=8))
@@ -249,26 +249,26 @@ def test_a_bad_recipe_is_refused_and_the_argument_named(wrong):
 def test_whatever_can_be_called_augments(tmp_path):
     recipe = Recipe(1, 8, augment=partial(random_crop, 2))
     assert recipe.in_words()["augment"] == "random_crop(2)"
-    recipe = replace(recipe, augment=lambda images, dice: images)
+    recipe = replace(recipe, augment=lambda images, generator: images)
     fit(tiny(), red_or_blue(), red_or_blue(8), recipe, folder=tmp_path, progress=False)
 
 
 # ------------------------------------------------------------------------------------------ measuring
 @pytest.mark.parametrize("training", [True, False])
 def test_predict_keeps_the_order_and_the_mode(training):
-    pictures = red_or_blue(17)
+    dataset = red_or_blue(17)
     model = tiny(dropout=0.9).train(training)
-    once, in_parts = predict(model, pictures), predict(model, pictures, batch_size=3)
+    once, in_parts = predict(model, dataset), predict(model, dataset, batch_size=3)
     assert model.training == model[5].training == training
     torch.testing.assert_close(once, in_parts)
     assert not once.requires_grad
-    torch.testing.assert_close(once, model.eval()(prepare(pictures.images)).detach())
+    torch.testing.assert_close(once, model.eval()(prepare(dataset.images)).detach())
 
 
 def test_evaluate_by_hand():
-    pictures = red_or_blue(4)
-    pictures.labels = torch.tensor([0, 0, 1, 0])
-    measured = evaluate(Constant(math.log(3), 0.0), pictures)  # red with probability 3/4
+    dataset = red_or_blue(4)
+    dataset.labels = torch.tensor([0, 0, 1, 0])
+    measured = evaluate(Constant(math.log(3), 0.0), dataset)  # red with probability 3/4
     assert measured["accuracy"] == 0.75
     assert measured["loss"] == pytest.approx(-(3 * math.log(3 / 4) + math.log(1 / 4)) / 4)
 
@@ -279,7 +279,7 @@ def test_prepare_brings_levels_to_about_minus_2_to_2():
     assert ready.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_halved_pictures_are_means_of_four_and_masks_whatever_is_in_one_of_four():
+def test_halved_images_are_means_of_four_and_masks_whatever_is_in_one_of_four():
     images = torch.tensor([[10, 20, 0, 0], [30, 41, 0, 2]], dtype=torch.uint8).expand(1, 3, 2, 4)
     mask = torch.tensor([[[False, False, False, False], [True, False, False, False]]])
     half = ImageSet("small", images, torch.tensor([0]), ("a",), {"target": mask}).halved()
@@ -290,15 +290,15 @@ def test_halved_pictures_are_means_of_four_and_masks_whatever_is_in_one_of_four(
 # ------------------------------------------------------------------------------------------ comparisons
 @pytest.fixture(scope="module")
 def twins():
-    """The same arm under two names."""
-    arms = {name: lambda: tiny(seed=int(torch.initial_seed())) for name in ("one", "other")}
-    return compare(arms, lambda seed: (red_or_blue(seed=seed), red_or_blue(15, 99)), QUICK, seeds=2, progress=False)
+    """The same variant under two names."""
+    variants = {name: lambda: tiny(seed=int(torch.initial_seed())) for name in ("one", "other")}
+    return compare(variants, lambda seed: (red_or_blue(seed=seed), red_or_blue(15, 99)), QUICK, seeds=2, progress=False)
 
 
 def test_compare_has_one_row_an_arm_and_seed(twins):
-    columns = ["arm", "seed", "accuracy", "train_accuracy", "parameters", "seconds"]
+    columns = ["variant", "seed", "accuracy", "train_accuracy", "parameters", "seconds"]
     assert twins.runs.columns.tolist() == columns
-    assert twins.runs[["arm", "seed"]].values.tolist() == [["one", 0], ["other", 0], ["one", 1], ["other", 1]]
+    assert twins.runs[["variant", "seed"]].values.tolist() == [["one", 0], ["other", 0], ["one", 1], ["other", 1]]
     assert (twins.runs.parameters == parameters(tiny())).all()
 
 
@@ -312,11 +312,11 @@ def test_compare_runs_in_pairs(twins):
 
 def test_compare_keeps_the_networks_that_the_rows_are_about(twins):
     for row in twins.runs.itertuples():
-        assert evaluate(twins.models[row.arm, row.seed], red_or_blue(15, 99))["accuracy"] == row.accuracy
+        assert evaluate(twins.models[row.variant, row.seed], red_or_blue(15, 99))["accuracy"] == row.accuracy
 
 
 RUNS = pd.DataFrame({
-    "arm": ["se", "none", "none", "se", "se", "none", "none", "se"],
+    "variant": ["se", "none", "none", "se", "se", "none", "none", "se"],
     "seed": [0, 0, 1, 1, 2, 2, 3, 3],
     "accuracy": [0.52, 0.50, 0.60, 0.64, 0.61, 0.55, 0.55, 0.55],
 })  # fmt: skip
@@ -347,14 +347,14 @@ def test_one_pair_tells_nothing():
 
 
 def test_what_cannot_be_compared_is_refused():
-    with pytest.raises(ValueError, match="arm='sse' is not known: choose one of 'none', 'se'"):
+    with pytest.raises(ValueError, match="variant='sse' is not known: choose one of 'none', 'se'"):
         paired_difference(RUNS, "sse", "none")
-    apart = RUNS[((RUNS.arm == "se") & (RUNS.seed < 2)) | ((RUNS.arm == "none") & (RUNS.seed > 1))]
+    apart = RUNS[((RUNS.variant == "se") & (RUNS.seed < 2)) | ((RUNS.variant == "none") & (RUNS.seed > 1))]
     with pytest.raises(ValueError, match="no seed in common"):
         paired_difference(apart, "se", "none")
     puzzles, _ = recorded("glyphworld_gates")
     for compares in (summary, lambda runs: paired_difference(runs, "se", "none")):
-        with pytest.raises(ValueError, match=r"several sets of pictures .'key', 'frames', 'board', 'lookup'"):
+        with pytest.raises(ValueError, match=r"several sets of images .'key', 'frames', 'board', 'lookup'"):
             compares(puzzles)
     assert (summary(puzzles[puzzles.data == "key"]).seeds == 5).all()
 
@@ -374,8 +374,8 @@ def test_a_recording_says_how_it_was_made(name):
 @pytest.mark.parametrize("name", [name for name in RECORDINGS if "attn_lessons.train" in recorded(name)[1]["command"]])
 def test_a_training_recording_has_one_row_a_run(name):
     runs, header = recorded(name)
-    assert {"data", "arm", "seed", "accuracy", "train_accuracy", "parameters", "seconds"} <= set(runs.columns)
-    assert runs.accuracy.between(0, 1).all() and not runs.duplicated(["data", "arm", "seed"]).any()
+    assert {"data", "variant", "seed", "accuracy", "train_accuracy", "parameters", "seconds"} <= set(runs.columns)
+    assert runs.accuracy.between(0, 1).all() and not runs.duplicated(["data", "variant", "seed"]).any()
     assert "recipe" in header
 
 

@@ -8,7 +8,7 @@ from torch import nn
 from attn_lessons.attention import MECHANISMS, watch
 from attn_lessons.measure import macs, parameters
 from attn_lessons.models import VGG, load_matching
-from attn_lessons.models.vgg import DEPTHS, PLACES, WIDTHS, Gradual
+from attn_lessons.models.vgg import DEPTHS, SLOTS, WIDTHS, Gradual
 
 FULL = {"num_classes": 7, "head": "cifar"}
 SMALL = {**FULL, "width": 1 / 4}
@@ -21,13 +21,13 @@ def theirs(depth: int, batch_norm: bool, **options) -> nn.Module:
 # ------------------------------------------------------------------------------------------ beside torchvision
 @pytest.mark.parametrize("depth", DEPTHS)
 @pytest.mark.parametrize("batch_norm", [False, True])
-@pytest.mark.parametrize("place", PLACES)
-def test_names_and_shapes_are_torchvisions_whatever_is_inserted(depth, batch_norm, place):
+@pytest.mark.parametrize("slot", SLOTS)
+def test_names_and_shapes_are_torchvisions_whatever_is_inserted(depth, batch_norm, slot):
     with torch.device("meta"):
         trusted = {name: value.shape for name, value in theirs(depth, batch_norm).state_dict().items()}
         plain = VGG(depth, batch_norm=batch_norm)
         assert {name: value.shape for name, value in plain.state_dict().items()} == trusted
-        full = VGG(depth, batch_norm=batch_norm, attention="cbam", place=place, start="identity").state_dict()
+        full = VGG(depth, batch_norm=batch_norm, attention="cbam", slot=slot, start="identity").state_dict()
         assert {name: full[name].shape for name in trusted} == trusted
         assert all(name.startswith("attention.block") for name in full.keys() - trusted.keys())
 
@@ -74,10 +74,10 @@ def test_the_backbone_starts_as_torchvisions_does():
 
 # ------------------------------------------------------------------------------------------ what is inserted
 @pytest.mark.parametrize("name", MECHANISMS)
-@pytest.mark.parametrize("place", PLACES)
-def test_any_mechanism_stands_at_any_place_and_learns(name, place):
+@pytest.mark.parametrize("slot", SLOTS)
+def test_any_mechanism_stands_at_any_place_and_learns(name, slot):
     torch.manual_seed(0)
-    model = VGG(11, batch_norm=True, attention=name, blocks=[2, 5], place=place, image_size=64, **SMALL)
+    model = VGG(11, batch_norm=True, attention=name, blocks=[2, 5], slot=slot, image_size=64, **SMALL)
     assert list(model.attention) == ([] if name == "none" else ["block2", "block5"])
     with watch(model) as seen:
         model(torch.rand(2, 3, 64, 64)).logsumexp(1).sum().backward()
@@ -100,17 +100,17 @@ class Mark(nn.Module):
 
 @pytest.mark.parametrize("depth", DEPTHS)
 @pytest.mark.parametrize("batch_norm", [False, True])
-@pytest.mark.parametrize("place", PLACES)
-def test_it_stands_where_it_was_put(depth, batch_norm, place):
-    model = VGG(depth, batch_norm=batch_norm, attention=Mark, place=place, **SMALL).eval()
+@pytest.mark.parametrize("slot", SLOTS)
+def test_it_stands_where_it_was_put(depth, batch_norm, slot):
+    model = VGG(depth, batch_norm=batch_norm, attention=Mark, slot=slot, **SMALL).eval()
     with torch.no_grad():
         model(torch.randn(1, 3, 64, 64))
     for block, mark in enumerate(model.attention.values()):
-        assert mark.seen.shape[2] == 64 >> (block + (place == "after_pool"))
-        assert (mark.seen.min() < 0) == (place == "before_relu")
+        assert mark.seen.shape[2] == 64 >> (block + (slot == "after_pool"))
+        assert (mark.seen.min() < 0) == (slot == "before_relu")
         expected = {"before_relu": nn.Conv2d | nn.BatchNorm2d, "before_pool": nn.ReLU, "after_pool": nn.MaxPool2d}
         index = next(i for i, name in model.slots.items() if name == f"block{block + 1}")
-        assert isinstance(model.features[index], expected[place])
+        assert isinstance(model.features[index], expected[slot])
 
 
 @pytest.mark.parametrize("start", ["own", "identity", "kaiming"])
@@ -172,7 +172,7 @@ def test_weights_of_another_network_are_refused():
     [
         ({"depth": 18}, "depth=18 .* 11, 13, 16, 19"),
         ({"head": "tiny"}, "head='tiny' .*'imagenet', 'cifar'"),
-        ({"place": "before"}, "place='before' .*'before_relu', 'before_pool', 'after_pool'"),
+        ({"slot": "before"}, "slot='before' .*'before_relu', 'before_pool', 'after_pool'"),
         ({"start": "zero"}, "start='zero' .*'own', 'identity', 'kaiming'"),
         ({"blocks": [0]}, r"blocks=0 .* 1 to 5"),
         ({"blocks": [6]}, r"blocks=6 .* 1 to 5"),
@@ -191,7 +191,7 @@ def test_bad_arguments_are_refused_in_one_sentence(options, words):
 
 
 @pytest.mark.parametrize("shape", [(3, 32, 32), (1, 1, 32, 32), (1, 3, 31, 40)])
-def test_other_pictures_are_refused(shape):
+def test_other_images_are_refused(shape):
     with pytest.raises(ValueError, match="at least 32") as raised:
         VGG(11, **SMALL)(torch.rand(shape))
     assert str(shape) in str(raised.value)

@@ -93,7 +93,7 @@ def reset(module: nn.Module) -> None:
 
 @contextmanager
 def watch(model: nn.Module) -> Iterator[dict[str, dict[str, torch.Tensor]]]:
-    """Keep the weights that every attention module in `model` uses, for pictures.
+    """Keep the weights that every attention module in `model` uses, for images.
 
     Parameters
     ----------
@@ -132,15 +132,15 @@ def mean(x: torch.Tensor, *dims: int) -> torch.Tensor:
 
     `torch.Tensor.mean` hands every number of x its share of the gradient, number by number. The sum hands out one view
     of what all of them share, scaled before, when there are only as many numbers as means. A compiler that fuses this
-    scaling into a loop over x multiplies faster than it divides. Half precision is summed in fp32: 12,544 places of 6
-    each are more than fp16 can hold.
+    scaling into a loop over x multiplies faster than it divides. Half precision is summed in fp32: 12,544 positions of
+    6 each are more than fp16 can hold.
     """
     total = x.sum(dims, dtype=at_least_fp32(x.dtype))
     return (total * (1 / math.prod([x.shape[dim] for dim in dims]))).to(x.dtype)
 
 
 def full_precision(x: torch.Tensor) -> AbstractContextManager:
-    """Autocast off: what is summed over thousands of places is too small, or too large, for half precision."""
+    """Autocast off: what is summed over thousands of positions is too small, or too large, for half precision."""
     if x.device.type == "meta":  # has none to switch off
         return nullcontext()
     return torch.autocast(x.device.type, enabled=False)

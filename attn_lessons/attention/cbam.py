@@ -1,4 +1,4 @@
-"""CBAM, the Convolutional Block Attention Module: weight the channels first, and then the places.
+"""CBAM, the Convolutional Block Attention Module: weight the channels first, and then the positions.
 
 Woo, Park, Lee, Kweon: CBAM: Convolutional Block Attention Module. ECCV 2018. https://arxiv.org/abs/1807.06521
 Built step by step in lesson 03.
@@ -34,7 +34,7 @@ class ChannelAttention(Attention):
 
     Notes
     -----
-    Parameters: 2·C·(C // r), and with biases C + C // r more. Multiply-accumulates: 4·C·(C // r). Hidden units start
+    Parameters: 2·C·(C // r), and with biases C + C // r more. MACs: 4·C·(C // r). Hidden units start
     in pairs, as those of `SqueezeExcitation` do.
 
     Examples
@@ -72,7 +72,7 @@ class ChannelAttention(Attention):
 
 
 class SpatialAttention(Attention):
-    r"""One gate per place: :math:`x \cdot \sigma(\mathrm{conv}_{k \times k}[\mathrm{mean}_C x, \max_C x])`.
+    r"""One gate per position: :math:`x \cdot \sigma(\mathrm{conv}_{k \times k}[\mathrm{mean}_C x, \max_C x])`.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ class SpatialAttention(Attention):
 
     Notes
     -----
-    Parameters: 2·k² + 1, whatever C is. Multiply-accumulates: 2·k²·H·W. The paper's code has
+    Parameters: 2·k² + 1, whatever C is. MACs: 2·k²·H·W. The paper's code has
     batch normalisation in place of the bias, and the maximum first, which only swaps two slices of the kernel.
 
     Examples
@@ -134,7 +134,7 @@ class CBAM(nn.Sequential):
 
     Notes
     -----
-    Parameters: 2·C·(C // r) + 2·k² + 1. Multiply-accumulates: 4·C·(C // r) + 2·k²·H·W.
+    Parameters: 2·C·(C // r) + 2·k² + 1. MACs: 4·C·(C // r) + 2·k²·H·W.
 
     Examples
     --------
@@ -183,9 +183,9 @@ class Largest(torch.autograd.Function):
         x, most = ctx.saved_tensors
         # What is written over in place needs one copy for each gradient, where vmap hands over several: 0 · gradient.
         below = x - (most + 0 * gradient)  # 0 for the largest, negative for all others
-        shares = below.sign_().add_(1)  # 1 for the largest, 0 for all others
-        number = shares.sum(ctx.dims, keepdim=True, dtype=at_least_fp32(x.dtype))
-        return shares.mul_(gradient / number), None
+        fractions = below.sign_().add_(1)  # 1 for the largest, 0 for all others
+        number = fractions.sum(ctx.dims, keepdim=True, dtype=at_least_fp32(x.dtype))
+        return fractions.mul_(gradient / number), None
 
 
 def CBAMAttention(channel: int = 512, reduction: int | None = None, kernel_size: int = 7) -> CBAM:

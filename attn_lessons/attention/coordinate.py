@@ -15,7 +15,7 @@ from .base import Attention, mean
 
 
 class CoordinateAttention(Attention):
-    r"""Two gates a channel and place, its row's and its column's: :math:`x \cdot g_{row} \cdot g_{column}`.
+    r"""Two gates a channel and position, its row's and its column's: :math:`x \cdot g_{row} \cdot g_{column}`.
 
     Parameters
     ----------
@@ -32,11 +32,11 @@ class CoordinateAttention(Attention):
 
     Notes
     -----
-    Parameters: 3·C·m + 3·m + 2·C. Multiply-accumulates: 2·C·m·(H + W). Popular tutorials leave out
+    Parameters: 3·C·m + 3·m + 2·C. MACs: 2·C·m·(H + W). Popular tutorials leave out
     the biases and have a ReLU where the paper has h-swish.
 
     Batch normalisation of the hidden layer needs more than one value per unit when it trains: H + W of them in each
-    picture are always enough.
+    image are always enough.
 
     Examples
     --------

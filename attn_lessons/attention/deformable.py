@@ -1,4 +1,4 @@
-"""DAttention: each query looks at a few points only, and the picture decides where they lie.
+"""DAttention: each query looks at a few points only, and the image decides where they lie.
 
 Xia, Pan, Song, Li, Huang: Vision Transformer with Deformable Attention. CVPR 2022. https://arxiv.org/abs/2201.00520
 Xia et al.: DAT++: Spatially Dynamic Vision Transformer with Deformable Attention. 2023. https://arxiv.org/abs/2309.01430
@@ -28,9 +28,9 @@ class DeformableAttention(SelfAttention):
     heads : int, default 4
         As in `SelfAttention`.
     groups : int, default 2
-        The channels are split into so many groups, each with points of its own. Divides `heads`.
+        The channels are split into so many groups, each with points of its own. Divides `num_heads`.
     stride : int, default 1
-        One point for every stride × stride places. This is what saves work; `groups` does not.
+        One point for every stride × stride positions. This is what saves work; `groups` does not.
     position : {"conv", "table", None}, default "conv"
         How queries know where they are: a depth-wise 3×3 convolution of the queries, added to the output (dwc-pe); a
         table of biases, one for each head and displacement between query and point; or not at all.
@@ -38,8 +38,8 @@ class DeformableAttention(SelfAttention):
         Height and width of the feature maps; the table needs it, and takes no other, in an exported graph either.
         `load_resized` interpolates the table of another size.
     offset_range : float, default 2.0
-        How far a point can move from the middle of its stride × stride places, in units of the stride. 0: not at all,
-        and no network for it.
+        How far a point can move from the middle of its stride × stride positions, in units of the stride. 0: not at
+        all, and no network for it.
     dropout : float, default 0.0
         The share of the weights that is dropped in training, below 1.
     norm : bool, default False
@@ -48,30 +48,31 @@ class DeformableAttention(SelfAttention):
     Raises
     ------
     ValueError
-        If `groups` does not divide `heads`, `heads` not `channels`, or feature maps do not have the table's size.
+        If `groups` does not divide `num_heads`, `num_heads` not `channels`, or feature maps do not have the table's
+        size.
 
     Notes
     -----
     With n = ⌈H / stride⌉·⌈W / stride⌉ points and kernel size k = 2·⌈log2(stride)⌉ + 3 (3, 5, 7, 9 for 1, 2, 4, 8):
 
     - parameters: 4·(C² + C), offsets (C / groups)·(k² + 5), position 10·C (conv) or heads·(2H−1)·(2W−1) (table);
-    - multiply-accumulates: 2·N·C² + 2·n·C² + 2·N·n·C, offsets n·C·(k² + 2), position 9·N·C (conv).
+    - MACs: 2·N·C² + 2·n·C² + 2·N·n·C, offsets n·C·(k² + 2), position 9·N·C (conv).
 
     The paper's released code has a reference grid that is half a step off, fails on a grid of 1×1 points, and drops
-    weights in place, so that it cannot be trained with dropout. Here points start in the middle of the places that they
-    stand for: with stride 1 and no offsets, every point is a place, and this is `SelfAttention`.
+    weights in place, so that it cannot be trained with dropout. Here points start in the middle of the positions that
+    they stand for: with stride 1 and no offsets, every point is a position, and this is `SelfAttention`.
 
     Examples
     --------
     >>> import torch
-    >>> DeformableAttention(64, heads=8, groups=4, stride=2)(torch.rand(1, 64, 32, 32)).shape
+    >>> DeformableAttention(64, num_heads=8, groups=4, stride=2)(torch.rand(1, 64, 32, 32)).shape
     torch.Size([1, 64, 32, 32])
     """
 
     def __init__(
         self,
         channels: int,
-        heads: int = 4,
+        num_heads: int = 4,
         groups: int = 2,
         stride: int = 1,
         position: str | None = "conv",
@@ -80,8 +81,8 @@ class DeformableAttention(SelfAttention):
         dropout: float = 0.0,
         norm: bool = False,
     ):
-        super().__init__(channels, heads, norm=norm)
-        self.groups = divisor("groups", groups, "heads", heads)
+        super().__init__(channels, num_heads, norm=norm)
+        self.groups = divisor("groups", groups, "num_heads", num_heads)
         self.stride = whole_number("stride", stride, 1)
         one_of("position", position, ("conv", "table", None))
         if position == "table" and size is None:
@@ -107,7 +108,7 @@ class DeformableAttention(SelfAttention):
         self.table = None
         if position == "table":
             height, width = self.size
-            self.table = nn.Parameter(torch.empty(heads, 2 * height - 1, 2 * width - 1))
+            self.table = nn.Parameter(torch.empty(num_heads, 2 * height - 1, 2 * width - 1))
         self.reset_own()
 
     def reset_own(self) -> None:
@@ -161,13 +162,13 @@ class DeformableAttention(SelfAttention):
         points = torch.stack([spread(x, columns, width), spread(y, rows, height)], -1)
         return points.unflatten(0, (batch, self.groups))
 
-    def bias(self, places: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-        """The table at every displacement from points to places: (…, 2), (B, groups, h, w, 2) → (B, heads, N, n)."""
-        batch, places = points.shape[0], places.view(-1, 1, 2)  # (N, 1, 2)
+    def bias(self, positions: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+        """The table at every displacement from points to positions: (…, 2), (B, groups, h, w, 2) → (B, heads, N, n)."""
+        batch, positions = points.shape[0], positions.view(-1, 1, 2)  # (N, 1, 2)
         points = points.flatten(2, 3).flatten(0, 1)[:, None]  # (B · groups, 1, n, 2)
         middle = points.new_tensor([self.size[1] - 1, self.size[0] - 1])  # no displacement
         table = self.table.unflatten(0, (self.groups, -1)).repeat(batch, 1, 1, 1)
-        return sample(table, places - points + middle).unflatten(0, (batch, self.groups)).flatten(1, 2)
+        return sample(table, positions - points + middle).unflatten(0, (batch, self.groups)).flatten(1, 2)
 
     def weights(self, q: torch.Tensor, k: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
         """As in `SelfAttention`, with a bias (B, heads, n, N) for each score."""
@@ -204,7 +205,7 @@ class ChannelNorm(nn.LayerNorm):
 def sample(x: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
     """Bilinear samples: x (B, C, H, W), points (B, h, w, 2) with x before y → (B, C, h, w).
 
-    Coordinates count places: (0, 0) is the middle of the first one, (W − 1, H − 1) that of the last. Beyond the
+    Coordinates count positions: (0, 0) is the middle of the first one, (W − 1, H − 1) that of the last. Beyond the
     edge, the edge goes on.
 
     Examples
@@ -227,7 +228,7 @@ def spread(cells: torch.Tensor, n: int, size: int) -> torch.Tensor:
 
 
 def centres(height: int, width: int, like: torch.Tensor) -> torch.Tensor:
-    """(height, width, 2): x and y of every place, on the device and with the dtype of `like`."""
+    """(height, width, 2): x and y of every position, on the device and with the dtype of `like`."""
     y, x = (torch.arange(n, device=like.device, dtype=like.dtype) for n in (height, width))
     return torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
 

@@ -34,7 +34,7 @@ class EfficientChannelAttention(Attention):
 
     Notes
     -----
-    Parameters: k, without a bias. Multiply-accumulates: k·C. The channels before the first and after the
+    Parameters: k, without a bias. MACs: k·C. The channels before the first and after the
     last count as zero.
 
     Examples

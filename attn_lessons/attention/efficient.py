@@ -1,4 +1,4 @@
-"""Efficient attention: two softmaxes, one over the channels of a query, one over the places of a key.
+"""Efficient attention: two softmaxes, one over the channels of a query, one over the positions of a key.
 
 Shen, Zhang, Zhao, Yi, Li: Efficient Attention: Attention with Linear Complexities. WACV 2021.
 https://arxiv.org/abs/1812.01243
@@ -16,7 +16,7 @@ from .self_attention import SelfAttention
 class EfficientSelfAttention(SelfAttention):
     r"""`SelfAttention` with the weights :math:`\mathrm{softmax}_d(Q)\,\mathrm{softmax}_N(K)^\top`.
 
-    Each channel of the keys is a map over the picture that sums to 1; a query is a mixture of such maps. Its rows
+    Each channel of the keys is a map over the image that sums to 1; a query is a mixture of such maps. Its rows
     therefore sum to 1 without being normalised.
 
     Parameters
@@ -26,7 +26,7 @@ class EfficientSelfAttention(SelfAttention):
 
     Notes
     -----
-    Parameters: 4·C² + 4·C. Multiply-accumulates: 4·N·C² + 2·N·C²/heads.
+    Parameters: 4·C² + 4·C. MACs: 4·N·C² + 2·N·C²/heads.
 
     Examples
     --------
@@ -45,5 +45,5 @@ class EfficientSelfAttention(SelfAttention):
 
 
 def softmax(x: torch.Tensor, dim: int) -> torch.Tensor:
-    """In fp32 or better: over 50,000 places a weight is smaller than half precision can tell from 0."""
+    """In fp32 or better: over 50,000 positions a weight is smaller than half precision can tell from 0."""
     return x.softmax(dim, dtype=at_least_fp32(x.dtype))

@@ -23,7 +23,7 @@ class LinearSelfAttention(SelfAttention):
 
     Notes
     -----
-    Parameters: 4·C² + 4·C. Multiply-accumulates: 4·N·C² + 2·N·C²/heads: twice the side, four times the work.
+    Parameters: 4·C² + 4·C. MACs: 4·N·C² + 2·N·C²/heads: twice the side, four times the work.
 
     Examples
     --------
@@ -42,7 +42,7 @@ class LinearSelfAttention(SelfAttention):
 def linear_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
     """Positive features q, k (B, heads, N, m) and values (B, heads, N, d): (q·kᵀ) v / Σ(q·kᵀ), from right to left."""
     with full_precision(q):
-        summary = k.mT @ v.to(k.dtype)  # (B, heads, m, d): all places, whatever their number
+        summary = k.mT @ v.to(k.dtype)  # (B, heads, m, d): all positions, whatever their number
         total = k.sum(2, keepdim=True)  # (B, heads, 1, m)
         # A product's way back is shorter than a quotient's.
         return (q @ summary) * (q * total).sum(3, keepdim=True).reciprocal()
@@ -101,4 +101,4 @@ def LinearAttention(in_dim: int, reduction: int | None = None) -> LinearSelfAtte
     """
     whole_number("in_dim", in_dim, 1)
     reduction = reduction_or(8, reduction, in_dim, f" (in_dim={in_dim} would have no key left)")
-    return LinearSelfAttention(in_dim, heads=1, key_channels=in_dim // reduction)
+    return LinearSelfAttention(in_dim, num_heads=1, key_channels=in_dim // reduction)

@@ -38,9 +38,9 @@ class LinformerSelfAttention(SelfAttention):
 
     Notes
     -----
-    Parameters: 4·C² + 4·C + 2·landmarks·N. Multiply-accumulates: 4·N·C² + 4·N·landmarks·C.
+    Parameters: 4·C² + 4·C + 2·landmarks·N. MACs: 4·N·C² + 4·N·landmarks·C.
 
-    A landmark is a mixture of places, with weights of either sign. Rows of `weights` need not sum to 1.
+    A landmark is a mixture of positions, with weights of either sign. Rows of `weights` need not sum to 1.
 
     Examples
     --------
@@ -49,13 +49,15 @@ class LinformerSelfAttention(SelfAttention):
     torch.Size([2, 64, 8, 6])
     """
 
-    def __init__(self, channels: int, size: tuple[int, int], heads: int = 4, landmarks: int = 64, norm: bool = False):
-        super().__init__(channels, heads, norm=norm)
+    def __init__(
+        self, channels: int, size: tuple[int, int], num_heads: int = 4, landmarks: int = 64, norm: bool = False
+    ):
+        super().__init__(channels, num_heads, norm=norm)
         self.size = height_and_width("size", size)
-        places = self.size[0] * self.size[1]
+        positions = self.size[0] * self.size[1]
         whole_number("landmarks", landmarks, 1)
-        self.mix_keys = nn.Parameter(torch.empty(landmarks, places))  # E
-        self.mix_values = nn.Parameter(torch.empty(landmarks, places))  # F
+        self.mix_keys = nn.Parameter(torch.empty(landmarks, positions))  # E
+        self.mix_values = nn.Parameter(torch.empty(landmarks, positions))  # F
         self.reset_own()
 
     @torch.no_grad()
@@ -68,7 +70,7 @@ class LinformerSelfAttention(SelfAttention):
 
     def check(self, x: torch.Tensor) -> None:
         super().check(x)
-        self.check_size(x, self.size, "its landmarks have a weight for each of those places")
+        self.check_size(x, self.size, "its landmarks have a weight for each of those positions")
 
     def resized(self, weight: torch.Tensor) -> torch.Tensor:
         (height, width), positions = self.size, weight.shape[1]

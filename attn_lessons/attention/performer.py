@@ -29,7 +29,7 @@ class PerformerSelfAttention(SelfAttention):
     Notes
     -----
     Parameters: 4·C² + 4·C; the m × d random directions are drawn once and are no parameters.
-    Multiply-accumulates: 4·N·C² + 4·N·m·C.
+    MACs: 4·N·C² + 4·N·m·C.
 
     Examples
     --------
@@ -38,10 +38,10 @@ class PerformerSelfAttention(SelfAttention):
     torch.Size([1, 64, 56, 56])
     """
 
-    def __init__(self, channels: int, heads: int = 4, features: int = 64, norm: bool = False):
-        super().__init__(channels, heads, norm=norm)
+    def __init__(self, channels: int, num_heads: int = 4, features: int = 64, norm: bool = False):
+        super().__init__(channels, num_heads, norm=norm)
         whole_number("features", features, 1)
-        self.register_buffer("directions", torch.empty(features, channels // heads))
+        self.register_buffer("directions", torch.empty(features, channels // num_heads))
         self.reset_own()
 
     def reset_own(self) -> None:

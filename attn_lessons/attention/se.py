@@ -1,4 +1,4 @@
-"""Squeeze-and-Excitation: one gate per channel, computed from the whole picture.
+"""Squeeze-and-Excitation: one gate per channel, computed from the whole image.
 
 Hu, Shen, Sun: Squeeze-and-Excitation Networks. CVPR 2018. https://arxiv.org/abs/1709.01507
 Built step by step in lesson 02.
@@ -33,11 +33,11 @@ class SqueezeExcitation(Attention):
 
     Notes
     -----
-    Parameters: 2·C·(C // r), and with biases C + C // r more. Multiply-accumulates: 2·C·(C // r).
+    Parameters: 2·C·(C // r), and with biases C + C // r more. MACs: 2·C·(C // r).
     Gates lie in (0, 1) and start near 0.5.
 
-    The hidden units start in pairs w, −w, so that ReLU passes one of each pair whatever the picture is. Drawn
-    independently, all of them can be zero for every picture: such a module never learns. Lesson 02 counts how often.
+    The hidden units start in pairs w, −w, so that ReLU passes one of each pair whatever the image is. Drawn
+    independently, all of them can be zero for every image: such a module never learns. Lesson 02 counts how often.
 
     Examples
     --------

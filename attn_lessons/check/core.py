@@ -198,7 +198,7 @@ def expect_scaled(
     b, c, h, w = x.shape
     channels = "one number per channel is left: multiply x by the gates (multiply x itself, not what you squeezed)."
     gates = dict.fromkeys(((b, c), (b, c, 1, 1)), channels)
-    gates |= dict.fromkeys(((b, h, w), (b, 1, h, w)), "one number per place is left: multiply x by the gates.")
+    gates |= dict.fromkeys(((b, h, w), (b, 1, h, w)), "one number per position is left: multiply x by the gates.")
     expect_shape(result, x.shape, f"x of shape {shape_of(*x.shape)}", gates | (ideas or {}), otherwise)
 
 
@@ -223,7 +223,7 @@ def gate_mistakes(x: torch.Tensor, scores: torch.Tensor) -> list[tuple[torch.Ten
          "below one half: leave it out."),
         (x * gate.sigmoid(), "two sigmoids in a row, the sigmoid is applied twice: one is enough."),
         (x * gate * gate, "the gate is applied twice."),
-        (x * gate[:1], "every picture got the gates of the first one: each has its own."),
+        (x * gate[:1], "every image got the gates of the first one: each has its own."),
         (x * (1 - gate), "open and closed are turned round: multiply by the gate, not by 1 − gate."),
         (x + x * gate, "you added x once more (a residual): x is only scaled, so a gate near 0 silences it."),
         (x + gate, "you added the gate to x: scaling multiplies."),
@@ -245,11 +245,11 @@ def expect_no_chance(module: nn.Module, x: torch.Tensor, result: torch.Tensor) -
 
 
 def expect_alone(module: nn.Module, x: torch.Tensor, result: torch.Tensor, why: str) -> None:
-    """The first picture's result is the same among other pictures."""
+    """The first image's result is the same among other images."""
     others = torch.cat([x[:1], 1.5 * x[1:].flip(1)])
     expect(
         torch.allclose(call(module, others)[:1], result[:1], atol=1e-4),
-        f"the result for a picture changes with the other pictures in its batch: {why}",
+        f"the result for an image changes with the other images in its batch: {why}",
     )
 
 
@@ -260,16 +260,16 @@ def expect_gates(gate: torch.Tensor) -> None:
     )
 
 
-def expect_channel_gates(module: nn.Module, x: torch.Tensor, result: torch.Tensor, place: str, picture: str) -> None:
-    """One gate in (0, 1) per channel and picture; `place` and `picture` say what to do if it is not."""
+def expect_channel_gates(module: nn.Module, x: torch.Tensor, result: torch.Tensor, position: str, image: str) -> None:
+    """One gate in (0, 1) per channel and image; `position` and `image` say what to do if it is not."""
     expect_no_chance(module, x, result)
     gate, other = result / x, 1.5 * x.flip(1)
-    expect(even(gate, 2, 3), f"within one channel your gate differs from place to place: {place}")
+    expect(even(gate, 2, 3), f"within one channel your gate differs from position to position: {position}")
     expect_alone(module, x, result, "compute over (H, W) only, no batch statistics.")
     expect_gates(gate)
     expect(
         not torch.allclose(call(module, other) / other, gate, atol=1e-4),
-        f"your gates do not depend on the picture: {picture}",
+        f"your gates do not depend on the image: {image}",
     )
 
 
@@ -299,14 +299,14 @@ def expect_gradient(attempt: Callable, *inputs: torch.Tensor, names: tuple[str, 
     return grads
 
 
-def expect_one_picture(module: nn.Module, x: torch.Tensor) -> None:
+def expect_one_image(module: nn.Module, x: torch.Tensor) -> None:
     try:
         kept = module(x[:1]).shape == x[:1].shape
     except Exception:
         kept = False
     expect(
         kept,
-        "with a batch of one picture your module fails: squeeze() takes every axis of size 1, the batch axis too; "
+        "with a batch of one image your module fails: squeeze() takes every axis of size 1, the batch axis too; "
         "name the axes that should go.",
     )
 

@@ -1,4 +1,4 @@
-"""Exercises of lesson 01: a weighted average, and gates for channels and places."""
+"""Exercises of lesson 01: a weighted average, and gates for channels and positions."""
 
 from __future__ import annotations
 
@@ -94,30 +94,30 @@ def _check_weights(attempt: Callable, scores: torch.Tensor) -> None:
     )
 
 
-def gated(x: torch.Tensor, channel: torch.Tensor, place: torch.Tensor) -> torch.Tensor:
+def gated(x: torch.Tensor, channel: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
     """The reference of exercise 2: (B, C, H, W), (B, C), (B, H, W) → (B, C, H, W)."""
-    return x * channel[:, :, None, None] * place[:, None]
+    return x * channel[:, :, None, None] * position[:, None]
 
 
-@exercise("every number is multiplied by its channel's gate and its place's gate, picture by picture.")
+@exercise("every number is multiplied by its channel's gate and its position's gate, image by image.")
 def check_apply_gates(attempt: Callable) -> None:
-    """Check exercise 2 of lesson 01: ``apply_gates(x (B, C, H, W), channel (B, C), place (B, H, W))``."""
+    """Check exercise 2 of lesson 01: ``apply_gates(x (B, C, H, W), channel (B, C), position (B, H, W))``."""
     for shape in ((2, 3, 4, 5), (3, 3, 3, 3), (1, 6, 2, 7)):
         b, c, h, w = shape
-        x, channel, place = torch.randn(shape), torch.rand(b, c), torch.rand(b, h, w)
-        result = call(attempt, x, channel, place)
+        x, channel, position = torch.randn(shape), torch.rand(b, c), torch.rand(b, h, w)
+        result = call(attempt, x, channel, position)
         expect(
             result.shape == x.shape,
             f"for x of shape {shape_of(*shape)} your result has shape {shape_of(*result.shape)}: a gate changes "
             "how loud a number is, never how many there are.",
         )
-        c4, p4 = channel[:, :, None, None], place[:, None]
-        right = gated(x, channel, place)
+        c4, p4 = channel[:, :, None, None], position[:, None]
+        right = gated(x, channel, position)
         no_sigmoid = "these are gates already, between 0 and 1: no sigmoid is needed."
         mistakes = [
-            (x * c4, "only the channel gates are applied: the place gates are missing."),
-            (x * p4, "only the place gates are applied: the channel gates are missing."),
-            (x * (c4 + p4), "you added where two gates meet: a closed channel stays closed at an open place."),
+            (x * c4, "only the channel gates are applied: the position gates are missing."),
+            (x * p4, "only the position gates are applied: the channel gates are missing."),
+            (x * (c4 + p4), "you added where two gates meet: a closed channel stays closed at an open position."),
             (x + c4 + p4, "you added the gates to x: a gate multiplies."),
             (x * torch.maximum(c4, p4), "the larger of the two gates won: multiply by both."),
             (x * torch.minimum(c4, p4), "the smaller of the two gates won: multiply by both."),
@@ -125,13 +125,13 @@ def check_apply_gates(attempt: Callable) -> None:
             (x * (c4 * p4).sigmoid(), no_sigmoid),
             (x * c4.sigmoid() * p4.sigmoid(), no_sigmoid),
             (x * (c4 * p4).flatten(1).softmax(1).view_as(c4 * p4), "gates are not normalised: leave out the softmax."),
-            (x * c4.mean(0) * p4.mean(0), "you averaged the gates over the batch: every picture has its own."),
+            (x * c4.mean(0) * p4.mean(0), "you averaged the gates over the batch: every image has its own."),
         ]
         if b == c == h == w:  # where all sizes agree, a wrong unsqueeze runs, and weights the wrong thing
             mistakes += [
-                (x * channel * place, "where all sizes are equal your gates land on the wrong axes: channel must "
-                 "become (B, C, 1, 1) and place (B, 1, H, W) before you multiply."),
-                (x * c4 * place.transpose(1, 2)[:, None], "height and width are swapped in your place gates."),
+                (x * channel * position, "where all sizes are equal your gates land on the wrong axes: channel must "
+                 "become (B, C, 1, 1) and position (B, 1, H, W) before you multiply."),
+                (x * c4 * position.transpose(1, 2)[:, None], "height and width are swapped in your position gates."),
             ]  # fmt: skip
         named_mistake(result, right, mistakes)
         _check_one_closed(attempt, x)
@@ -144,21 +144,21 @@ def check_apply_gates(attempt: Callable) -> None:
 def _check_one_closed(attempt: Callable, x: torch.Tensor) -> None:
     """Close one gate, all others open: exactly its numbers must become 0."""
     b, c, h, w = x.shape
-    channel, place = torch.ones(b, c), torch.ones(b, h, w)
+    channel, position = torch.ones(b, c), torch.ones(b, h, w)
     expect(
-        same(call(attempt, x, channel, place), x),
+        same(call(attempt, x, channel, position), x),
         "with every gate at 1 your result is not x: an open gate lets everything through as it is.",
     )
     channel[0, c - 1] = 0
-    closed = call(attempt, x, channel, place)
+    closed = call(attempt, x, channel, position)
     expect(
-        same(closed, gated(x, channel, place)),
-        "closing one channel of the first picture should silence that channel, at every place, in that picture alone: "
+        same(closed, gated(x, channel, position)),
+        "closing one channel of the first image should silence that channel, at every position, in that image alone: "
         "what shape must (B, C) take to meet (B, C, H, W)?",
     )
-    channel[0, c - 1], place[0, 0, w - 1] = 1, 0
+    channel[0, c - 1], position[0, 0, w - 1] = 1, 0
     expect(
-        same(call(attempt, x, channel, place), gated(x, channel, place)),
-        "closing one place (first row, last column) of the first picture should silence that place, in every channel, "
-        "in that picture alone: what shape must (B, H, W) take to meet (B, C, H, W)?",
+        same(call(attempt, x, channel, position), gated(x, channel, position)),
+        "closing one position (first row, last column) of the first image should silence that position, in every "
+        "channel, in that image alone: what shape must (B, H, W) take to meet (B, C, H, W)?",
     )

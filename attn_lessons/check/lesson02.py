@@ -13,7 +13,7 @@ from . import core
 from .core import call, exercise, expect, named_mistake, same, shape_of
 
 
-@exercise("one number per channel and picture: the mean over all places.")
+@exercise("one number per channel and image: the mean over all positions.")
 def check_squeeze(attempt: Callable) -> None:
     """Check exercise 1 of lesson 02: ``squeeze(x (B, C, H, W)) → (B, C)``."""
     for b, c, h, w in ((2, 3, 4, 5), (4, 4, 4, 4), (1, 6, 7, 1)):
@@ -26,15 +26,15 @@ def check_squeeze(attempt: Callable) -> None:
             result,
             right,
             [
-                (x.sum((2, 3)), "you added up without dividing: a larger picture would get larger numbers."),
+                (x.sum((2, 3)), "you added up without dividing: a larger image would get larger numbers."),
                 (x.amax((2, 3)), "you took the largest value; the squeeze of SE is the mean."),
                 (x.amin((2, 3)), "you took the smallest value; the squeeze of SE is the mean."),
                 (x.flatten(2).median(2).values, "you took the median; the squeeze of SE is the mean."),
                 (x.abs().mean((2, 3)), "you took the mean of the absolute values: signs should stay."),
                 (x.square().mean((2, 3)), "you took the mean of the squares: leave the values as they are."),
                 (x.relu().mean((2, 3)), "you cut off the negative values first: leave the values as they are."),
-                (x[:, :, 0, 0], "you took the value at one corner: every place should count."),
-                (x[:, :, h // 2, w // 2], "you took the value at the centre: every place should count."),
+                (x[:, :, 0, 0], "you took the value at one corner: every position should count."),
+                (x[:, :, h // 2, w // 2], "you took the value at the centre: every position should count."),
                 (x.mean((2, 3)).sigmoid(), "the sigmoid comes later, after the two linear layers: only the mean."),
                 (x.mean((2, 3)).softmax(1), "channels do not compete here: leave out the softmax."),
                 (x.reshape(b, h * w, c).mean(1), "reshape read the numbers in another order, so channels got mixed: "
@@ -48,7 +48,7 @@ def check_squeeze(attempt: Callable) -> None:
         shuffled = x.flatten(2)[:, :, torch.randperm(h * w)].view_as(x)
         expect(
             same(call(attempt, shuffled), result),
-            "your numbers change when the pixels are shuffled: did every place count, and count the same?",
+            "your numbers change when the pixels are shuffled: did every position count, and count the same?",
         )
         expect(same(result, right), "not every value counts as 1 / (H·W): the squeeze is the plain mean.")
     core.expect_gradient(attempt, torch.randn(1, 2, 3, 3), names=("x",))
@@ -59,13 +59,13 @@ def _squeezed_shapes(b: int, c: int, h: int, w: int) -> dict[tuple[int, ...], st
         (b, c, 1, 1): "the numbers may be right, but the two axes of size 1 are still there: without keepdim they go.",
         (b, c, h): "a number is left for every row: you squeezed W only. Squeeze H as well.",
         (b, c, w): "a number is left for every column: you squeezed H only. Squeeze W as well.",
-        (c,): "you averaged over the pictures too: each picture gets its own numbers.",
+        (c,): "you averaged over the images too: each image gets its own numbers.",
         (b,): "you averaged over the channels too: one number per channel is what we are after.",
-        (b, h, w): "you averaged over the channels and kept the places: SE does the reverse.",
-        (): "you averaged over everything: pictures and channels must stay apart.",
+        (b, h, w): "you averaged over the channels and kept the positions: SE does the reverse.",
+        (): "you averaged over everything: images and channels must stay apart.",
     }
     if b == 1:
-        ideas[c,] = "the axis of the single picture is gone: squeeze() takes every axis of size 1."
+        ideas[c,] = "the axis of the single image is gone: squeeze() takes every axis of size 1."
     return ideas
 
 
@@ -84,15 +84,15 @@ def check_se(attempt: Callable) -> None:
         w1, w2 = first.detach().reshape(-1, channels), second.detach().reshape(channels, -1)
         result, right = call(module, x), x * _gate(x.mean((2, 3)), w1, w2)
         named_mistake(result, right, _se_mistakes(x, w1, w2))
-        place = "squeeze over both H and W, so that a channel gets one gate, and multiply x by it."
-        core.expect_channel_gates(module, x, result, place, "the squeezed x must go through the two layers.")
+        position = "squeeze over both H and W, so that a channel gets one gate, and multiply x by it."
+        core.expect_channel_gates(module, x, result, position, "the squeezed x must go through the two layers.")
         expect(
             same(result, right),
-            "one gate in (0, 1) per channel and picture, as it should be, but computed by another formula than "
+            "one gate in (0, 1) per channel and image, as it should be, but computed by another formula than "
             "σ(W₂ ReLU(W₁ mean)): go through it step by step.",
         )
         core.expect_learning(module, x, "your two layers")
-        core.expect_one_picture(module, x)
+        core.expect_one_image(module, x)
     expect_hidden_units(attempt)
 
 
@@ -138,7 +138,7 @@ def _se_mistakes(x: torch.Tensor, w1: torch.Tensor, w2: torch.Tensor) -> list[tu
         (x * early.relu(), "ReLU and sigmoid have changed places: ReLU goes between the layers, the sigmoid last."),
         (x * _gate(x.amax((2, 3)), w1, w2), "your squeeze takes the largest value; SE takes the mean."),
         (x * _gate(x.sum((2, 3)), w1, w2), "your squeeze adds up without dividing by H·W: take the mean."),
-        (x * _gate(mean.mean(0, keepdim=True), w1, w2), "you averaged over the batch: each picture has gates of its "
+        (x * _gate(mean.mean(0, keepdim=True), w1, w2), "you averaged over the batch: each image has gates of its "
          "own."),
         (mean[:, :, None, None] * gate.expand_as(x), "you scaled the squeezed numbers: the gates weight x itself."),
     ]  # fmt: skip
@@ -160,5 +160,5 @@ def expect_hidden_units(attempt: Callable) -> None:
     expect(
         hidden > 0 or not stuck,
         "nearly there: with channels=4 and reduction=16, 4 // 16 leaves no hidden unit, and no gate could ever hear "
-        "of the picture. Keep at least one unit, or raise a ValueError.",
+        "of the image. Keep at least one unit, or raise a ValueError.",
     )

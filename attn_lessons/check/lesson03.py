@@ -37,16 +37,16 @@ def check_channel_attention(attempt: Callable) -> None:
         result, right = call(module, x), _channel_reference(x, w1, w2)
         core.expect_scaled(result, x, "a gate per channel, and x keeps its shape.")
         named_mistake(result, right, _channel_mistakes(x, w1, w2))
-        place = "mean and maximum both go over H and W, so that a channel gets one gate."
-        core.expect_channel_gates(module, x, result, place, "its mean and maximum must go through the MLP.")
+        position = "mean and maximum both go over H and W, so that a channel gets one gate."
+        core.expect_channel_gates(module, x, result, position, "its mean and maximum must go through the MLP.")
         _check_what_it_hears(module, x, result / x)
         expect(
             same(result, right),
-            "one gate in (0, 1) per channel and picture, as it should be, but by another formula than "
+            "one gate in (0, 1) per channel and image, as it should be, but by another formula than "
             "σ(MLP(mean) + MLP(max)): go through it step by step.",
         )
         core.expect_learning(module, x, "your two layers")
-        core.expect_one_picture(module, x)
+        core.expect_one_image(module, x)
     expect_hidden_units(attempt)
 
 
@@ -118,13 +118,13 @@ def _channel_mistakes(x: torch.Tensor, w1: torch.Tensor, w2: torch.Tensor) -> li
         (squash(a + mlp(flat.argmax(2).float())), "you took the *position* of the maximum: its value is wanted."),
         (squash(a + mlp(x.amax((1, 2, 3))[:, None].expand_as(mean))), "your maximum runs over the channels as well: "
          "each channel has its own."),
-        (squash(a + mlp(x.amax((0, 2, 3))[None].expand_as(mean))), "your maximum runs over the pictures of the batch "
-         "as well: each picture has its own."),
+        (squash(a + mlp(x.amax((0, 2, 3))[None].expand_as(mean))), "your maximum runs over the images of the batch "
+         "as well: each image has its own."),
         (squash(a + mlp(x.amax().expand_as(mean))), "your maximum is one number for the whole batch: each channel of "
-         "each picture has its own."),
+         "each image has its own."),
         (scale(gate / gate.sum(1, keepdim=True)), "you divide the gates by their sum: channels then compete. Gates "
          "need no sum of 1."),
-        (squash(both.mean(0, keepdim=True)), "you averaged over the batch: each picture has gates of its own."),
+        (squash(both.mean(0, keepdim=True)), "you averaged over the batch: each image has gates of its own."),
         ((mean * gate)[:, :, None, None].expand_as(x), "you scaled the means: the gates weight x itself."),
         ((most * gate)[:, :, None, None].expand_as(x), "you scaled the maxima: the gates weight x itself."),
     ]  # fmt: skip
@@ -140,7 +140,7 @@ def _channel_mistakes(x: torch.Tensor, w1: torch.Tensor, w2: torch.Tensor) -> li
         (x.mean(3).amax(2), "yours averages over W before it takes the largest."),
         (x.amax(1).mean((1, 2))[:, None].expand_as(mean), "yours runs over the channels."),
     ):
-        mistakes.append((squash(a + mlp(summary)), f"the second summary is the maximum over all places, {idea}"))
+        mistakes.append((squash(a + mlp(summary)), f"the second summary is the maximum over all positions, {idea}"))
     for between, name in (
         *((torch.sigmoid, "a sigmoid"), (torch.tanh, "a tanh"), (F.relu6, "ReLU6, which stops at 6,")),
         *((F.gelu, "a GELU"), (F.silu, "a SiLU"), (F.leaky_relu, "a leaky ReLU")),
@@ -151,14 +151,14 @@ def _channel_mistakes(x: torch.Tensor, w1: torch.Tensor, w2: torch.Tensor) -> li
 
 
 def _check_what_it_hears(module: nn.Module, x: torch.Tensor, gate: torch.Tensor) -> None:
-    places = x[0, 0].numel()
-    shuffled = x.flatten(2)[:, :, torch.randperm(places)].view_as(x)
+    positions = x[0, 0].numel()
+    shuffled = x.flatten(2)[:, :, torch.randperm(positions)].view_as(x)
     expect(
         same(call(module, shuffled) / shuffled, gate),
-        "your gates change when the places are shuffled: did mean and maximum both go over all of H and W?",
+        "your gates change when the positions are shuffled: did mean and maximum both go over all of H and W?",
     )
-    raised = x.flatten(2) - 3 / (places - 1)  # one place up, all others down by as much in total: the mean stays
-    raised[:, :, 0] += 3 + 3 / (places - 1)
+    raised = x.flatten(2) - 3 / (positions - 1)  # one position up, all others down by as much in total: the mean stays
+    raised[:, :, 0] += 3 + 3 / (positions - 1)
     raised = raised.view_as(x)
     expect(
         not torch.allclose(call(module, raised) / raised, gate, atol=1e-4, equal_nan=True),
@@ -167,7 +167,9 @@ def _check_what_it_hears(module: nn.Module, x: torch.Tensor, gate: torch.Tensor)
 
 
 # --------------------------------------------------------------------------------------------------- exercise 2
-@exercise("mean and maximum over the channels, a window of k × k places, one gate per place: the spatial half of CBAM.")
+@exercise(
+    "mean and maximum over the channels, a window of k × k positions, one gate per position: the spatial half of CBAM."
+)
 def check_spatial_attention(attempt: Callable) -> None:
     """Check exercise 2 of lesson 03: a class ``SpatialAttention(kernel_size)`` that keeps (B, C, H, W)."""
     for kernel_size, b, c, h, w in ((3, 3, 6, 5, 8), (5, 4, 5, 9, 7), (7, 3, 9, 4, 4), (1, 5, 3, 3, 5)):
@@ -181,7 +183,7 @@ def check_spatial_attention(attempt: Callable) -> None:
             if bias is not None:
                 bias.fill_(shift)
         result = _spatial_call(module, x)
-        core.expect_scaled(result, x, "a gate per place, and x keeps its shape.")
+        core.expect_scaled(result, x, "a gate per position, and x keeps its shape.")
         orders = [weight.detach(), weight.detach().flip(1)]  # [mean, max] or [max, mean] is equally good: slices swap
         right = [kernel for kernel in orders if same(result, _spatial_reference(x, kernel, shift))]
         if not right:
@@ -190,11 +192,11 @@ def check_spatial_attention(attempt: Callable) -> None:
         _check_map(module, x, result)
         expect(
             right,
-            "one gate in (0, 1) per place and picture, as it should be, but by another formula than "
+            "one gate in (0, 1) per position and image, as it should be, but by another formula than "
             "σ(conv([mean, max])): go through it step by step.",
         )
         core.expect_learning(module, x, "the convolution")
-        core.expect_one_picture(module, x)
+        core.expect_one_image(module, x)
         more = _away_from_zero(b, c + 2, h, w)
         expect(
             same(_spatial_call(module, more), _spatial_reference(more, right[0], shift)),
@@ -228,23 +230,25 @@ def _why_it_stopped(given: list, got: list, x: torch.Tensor) -> str:
     part, shape = given[0]
     told = f"for x of shape {shape_of(*x.shape)} your convolution is given {shape_of(*shape)}"
     if isinstance(part, nn.Linear):
-        return "there is a linear layer: a gate per place comes from a convolution, whose window slides over places."
+        return (
+            "there is a linear layer: a gate per position comes from a convolution, whose window slides over positions."
+        )
     if isinstance(part, nn.Conv1d):
-        return "there is a 1-D convolution: a window of k × k places needs nn.Conv2d."
+        return "there is a 1-D convolution: a window of k × k positions needs nn.Conv2d."
     if shape == (b, 2, h, w):
         if part.in_channels != 2:
             return f"{told}: two maps, but it was built for {part.in_channels}. How many maps are left after pooling?"
         out = got[0] if got else (b, 1, h, w)
         if out[1:2] not in ((1,), (c,)):
-            return f"your convolution gives {out[1]} maps: one gate per place is wanted, the same for all channels."
+            return f"your convolution gives {out[1]} maps: one gate per position is wanted, the same for all channels."
         if out[2:] != (h, w):
             return (
-                f"for a map of {h} × {w} places your convolution with k={part.kernel_size[0]} gives {out[2]} × {out[3]}"
-                ": the edges are lost or gained. Which padding keeps the size for an odd k?"
+                f"for a map of {h} × {w} positions your convolution with k={part.kernel_size[0]} gives {out[2]} × "
+                "{out[3]} : the edges are lost or gained. Which padding keeps the size for an odd k?"
             )
         return ""
     if shape[1:] in ((2 * c, 1, 1), (c, 1, 1), (c, 2), (2, c), (2, c, 1), (2, 1, c), (2, 1, 1)) or shape == (2, b, c):
-        return f"{told}: you pooled over the places, and where is gone. Pool over the channels, dimension 1."
+        return f"{told}: you pooled over the positions, and where is gone. Pool over the channels, dimension 1."
     unbatched = ((b, h, w), (2 * b, h, w), (b, 2 * h, w), (b, h, 2 * w))
     if shape in (*unbatched, (2, b, h, w), (2 * b, 1, h, w), (b, 1, 2 * h, w), (b, 1, h, 2 * w)):
         return f"{told}: mean and maximum belong side by side as two *channels*, (B, 2, H, W): join along dimension 1."
@@ -265,8 +269,8 @@ def _window(module: nn.Module, k: int) -> tuple[nn.Parameter, nn.Parameter | Non
         (not both_alone, f"you have two convolutions, one for the mean and one for the maximum ({sizes}): one "
          "convolution reads both as two channels."),
         (len(weights) == 1, f"one convolution is enough; your parameters have shapes {sizes}."),
-        (weights and weights[0].dim() == 4, f"your parameters have shapes {sizes}: a window of k × k places over two "
-         "maps, (1, 2, k, k), takes nn.Conv2d."),
+        (weights and weights[0].dim() == 4, f"your parameters have shapes {sizes}: a window of k × k positions over "
+         "two maps, (1, 2, k, k), takes nn.Conv2d."),
     )  # fmt: skip
     (weight,) = weights
     out, per, *window = weight.shape
@@ -277,7 +281,7 @@ def _window(module: nn.Module, k: int) -> tuple[nn.Parameter, nn.Parameter | Non
         (per != 1 or out != 2, "each of the two maps is convolved alone (groups=2): one gate comes from both."),
         (per == 2, f"your convolution reads {per} map(s): it should read two, the mean and the maximum over the "
          "channels."),
-        (out == 1, f"your convolution gives {out} maps: one gate per place is wanted, the same for all channels."),
+        (out == 1, f"your convolution gives {out} maps: one gate per position is wanted, the same for all channels."),
         (len(others) <= 1 and all(p.shape == (1,) for p in others), "beside the convolution there are other parameters "
          f"({sizes}); 2·k² and perhaps one bias are enough, no norm."),
         (not norms, "there is a batch norm: the paper's code has one, but here the convolution goes straight into the "
@@ -302,7 +306,9 @@ def _spatial_mistakes(x: torch.Tensor, kernel: torch.Tensor, shift: float) -> li
     over_rows = [v[:, None].expand_as(mean) for v in (x.mean((1, 2)), x.amax((1, 2)))]
     over_columns = [v[:, :, None].expand_as(mean) for v in (x.mean((1, 3)), x.amax((1, 3)))]
     neighbours = F.avg_pool2d(x, 3, 1, 1).mean(1), F.max_pool2d(x, 3, 1, 1).amax(1)
-    compete = "your map is a softmax over the places, which compete for a sum of 1; a sigmoid lets each open or close."
+    compete = (
+        "your map is a softmax over the positions, which compete for a sum of 1; a sigmoid lets each open or close."
+    )
     lost = "your map is reduced to one number: where is lost."
     mixed = "you mixed mean and maximum before the convolution: it reads them as two maps, each with its own slice."
     mistakes = [
@@ -313,16 +319,16 @@ def _spatial_mistakes(x: torch.Tensor, kernel: torch.Tensor, shift: float) -> li
         (x * score.flatten(1).softmax(1).view_as(score), compete),
         (x * score.softmax(2), compete),
         (x * score.softmax(3), compete),
-        (x * gate / gate.sum((2, 3), True), "you divide the map by its sum: places then compete. Leave the gates as "
+        (x * gate / gate.sum((2, 3), True), "you divide the map by its sum: positions then compete. Leave the gates as "
          "they are."),
         (x * gate / gate.amax((2, 3), True), "you divide the map by its largest value: leave the gates as they are."),
-        (x * (score - score.mean((2, 3), True)).sigmoid(), "you subtract the mean score of the picture: the score goes "
+        (x * (score - score.mean((2, 3), True)).sigmoid(), "you subtract the mean score of the image: the score goes "
          "straight into the sigmoid."),
         (squash(halves, halves), mixed),
         (squash(added, added), mixed),
-        (squash(*over_rows), "you pooled over H as well as over the channels: every place keeps numbers of its own."),
-        (squash(*over_columns), "you pooled over W as well as over the channels: every place keeps its own numbers."),
-        (squash(*neighbours), "you pooled over neighbouring places as well: mean and maximum go over the channels "
+        (squash(*over_rows), "you pooled over H and over the channels: every position keeps numbers of its own."),
+        (squash(*over_columns), "you pooled over W and over the channels: every position keeps its own numbers."),
+        (squash(*neighbours), "you pooled over neighbouring positions as well: mean and maximum go over the channels "
          "only."),
         (squash(x[:, 0], x[:, 1]), "you took the first two channels instead of mean and maximum."),
         (squash(mean, x.argmax(1).float()), "your second map says *which* channel is largest (the indices): take the "
@@ -332,8 +338,8 @@ def _spatial_mistakes(x: torch.Tensor, kernel: torch.Tensor, shift: float) -> li
         (x * scores(mean.sigmoid(), most.sigmoid()), "the sigmoid stands before the convolution: it belongs to the "
          "end."),
         (squash(mean.mean(0, True).expand_as(mean), most.mean(0, True).expand_as(most)), "you averaged over the batch: "
-         "each picture has a map of its own."),
-        (x * score.mean(0, True).sigmoid(), "you averaged over the batch: each picture has a map of its own."),
+         "each image has a map of its own."),
+        (x * score.mean(0, True).sigmoid(), "you averaged over the batch: each image has a map of its own."),
         (x * gate.mean((2, 3), True), lost),
         (x * score.mean((2, 3), True).sigmoid(), lost),
         (x * gate.amax((2, 3), True), lost),
@@ -367,7 +373,7 @@ def _spatial_mistakes(x: torch.Tensor, kernel: torch.Tensor, shift: float) -> li
     if 0 < 2 * pad < min(x.shape[2:]):
         smaller = F.conv2d(torch.stack([mean, most], 1), kernel) + shift
         stretched = (
-            "you stretch a smaller map to the size of x: padding keeps the size, and places stay where they are."
+            "you stretch a smaller map to the size of x: padding keeps the size, and positions stay where they are."
         )
         for mode in ("nearest", "bilinear"):
             mistakes.append((x * F.interpolate(smaller, x.shape[2:], mode=mode).sigmoid(), stretched))
@@ -377,11 +383,13 @@ def _spatial_mistakes(x: torch.Tensor, kernel: torch.Tensor, shift: float) -> li
 def _check_map(module: nn.Module, x: torch.Tensor, result: torch.Tensor) -> None:
     core.expect_no_chance(module, x, result)
     gate, order = result / x, torch.randperm(x.shape[1])
-    expect(core.even(gate, 1), "at one place your gate differs from channel to channel: a single map serves them all.")
+    expect(
+        core.even(gate, 1), "at one position your gate differs from channel to channel: a single map serves them all."
+    )
     core.expect_alone(module, x, result, "pool over the channels only, no batch statistics.")
     expect(
         not core.even(gate, 2, 3),
-        "all places of a picture get the same gate: pool over the channels, dimension 1, not over the places.",
+        "all positions of an image get the same gate: pool over the channels, dimension 1, not over the positions.",
     )
     core.expect_gates(gate)
     expect(

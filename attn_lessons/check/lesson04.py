@@ -30,15 +30,15 @@ def check_eca(attempt: Callable) -> None:
         expect(not stretched, "your kernel skips channels (dilation): it hears the ones right beside its own.")
         right = x * _gate(x.mean((2, 3)), weight)
         named_mistake(result, right, _eca_mistakes(x, weight))
-        place = "squeeze over both H and W first, so that the kernel slides along C numbers, not along places."
-        core.expect_channel_gates(module, x, result, place, "the squeezed x must go through the convolution.")
+        position = "squeeze over both H and W first, so that the kernel slides along C numbers, not along positions."
+        core.expect_channel_gates(module, x, result, position, "the squeezed x must go through the convolution.")
         expect(
             same(result, right),
-            "one gate in (0, 1) per channel and picture, as it should be, but computed by another formula than "
+            "one gate in (0, 1) per channel and image, as it should be, but computed by another formula than "
             "σ(conv(mean)): go through it step by step.",
         )
         core.expect_learning(module, x, "your kernel")
-        core.expect_one_picture(module, x)
+        core.expect_one_image(module, x)
 
 
 def _logits(squeezed: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:  # (B, C), (k,) → (B, C)
@@ -129,7 +129,7 @@ def _diagnose(text: str, given: tuple, returned: tuple, b: int, c: int, k: int) 
         (given[-1] != 1 or c not in given, told + "the channels stand where Conv1d expects its input channels. It "
          "slides along the *last* axis: (B, 1, C)."),
         (given not in ((b, c), (1, c)), told + "it takes (B, 1, C), a batch of lines with one input channel. Without "
-         "the middle axis, it mistakes the pictures for input channels."),
+         "the middle axis, it mistakes the images for input channels."),
         (len(given) != 4 or given[1] != c, told + "that is the feature map. Squeeze first, then slide along the "
          "channels."),
     )  # fmt: skip
@@ -159,12 +159,12 @@ def _eca_mistakes(x: torch.Tensor, weight: torch.Tensor) -> list[tuple[torch.Ten
         (x * _gate(s - s.mean(1, keepdim=True), weight), "you took the mean over the channels away first: give the "
          "kernel the plain means."),
         (s[:, :, None, None] * gate.expand_as(x), "you scaled the squeezed numbers: the gates weight x itself."),
-        (x * _gate(s.mean(0, keepdim=True), weight), "you averaged over the batch: each picture has gates of its own."),
-        (x * _gate(s.reshape(1, b * c), weight).view(b, c, 1, 1), "your convolution runs on from one picture into the "
+        (x * _gate(s.mean(0, keepdim=True), weight), "you averaged over the batch: each image has gates of its own."),
+        (x * _gate(s.reshape(1, b * c), weight).view(b, c, 1, 1), "your convolution runs on from one image into the "
          "next: the batch was flattened into one line. Keep it apart: (B, 1, C)."),
         (x * _gate(x.reshape(b, h * w, c).mean(1), weight), "reshape read the numbers in another order, so channels "
          "got mixed: average over the dimensions H and W themselves."),
-        (x * _gate(s.T, weight).view(c, b).T[:, :, None, None], "your convolution slides along the pictures of the "
+        (x * _gate(s.T, weight).view(c, b).T[:, :, None, None], "your convolution slides along the images of the "
          "batch: the channels must be the last axis it is given, (B, 1, C)."),
         (x * _gate(s.flip(1), weight).flip(1), "your kernel is mirrored: its first weight belongs to the channel "
          "before, as conv1d does it."),
@@ -189,7 +189,7 @@ def _eca_mistakes(x: torch.Tensor, weight: torch.Tensor) -> list[tuple[torch.Ten
         for axes, name in (((1, 3), "channels and columns"), ((1, 2), "channels and rows")):
             for shape in ((b, c, 1, 1), *to_shape.values()):
                 wrong = _gate(x.mean(axes), weight).view(shape)
-                mistakes.append((x * wrong, f"you averaged over {name}: squeeze the places, H and W."))
+                mistakes.append((x * wrong, f"you averaged over {name}: squeeze the positions, H and W."))
     return mistakes
 
 

@@ -33,7 +33,7 @@ def check_pool_both(attempt: Callable) -> None:
     _check_pooled_shape(result, 2, 3, 4, 4)
     for b, c, h, w in ((2, 3, 4, 6), (2, 3, 4, 4), (3, 2, 5, 3), (1, 4, 1, 3), (1, 2, 3, 1)):
         x = torch.randn(b, c, h, w)
-        odd = "it works for a square picture, but not for every other: " if h != w else ""
+        odd = "it works for a square image, but not for every other: " if h != w else ""
         result = call(attempt, x, hints=STOPPED, prefix=odd)
         _check_pooled_shape(result, b, c, h, w)
         right = torch.cat([x.mean(3), x.mean(2)], 2)
@@ -49,12 +49,12 @@ def check_pool_both(attempt: Callable) -> None:
 def _check_what_moves(attempt: Callable, x: torch.Tensor, result: torch.Tensor) -> None:
     """Change one number: one row mean and one column mean may change."""
     h, w = x.shape[2:]
-    for name, place in (("first", 0), ("last", -1)):
+    for name, position in (("first", 0), ("last", -1)):
         changed = x.clone()
-        changed[0, 0, place, place] += 3
+        changed[0, 0, position, position] += 3
         moved = ~torch.isclose(call(attempt, changed, hints=STOPPED), result, atol=1e-4)
         expected = torch.zeros_like(moved)
-        expected[0, 0, [place % h, h + place % w]] = True
+        expected[0, 0, [position % h, h + position % w]] = True
         expect(
             not (moved & ~expected).any(),
             f"change one number, in the {name} row and {name} column of one channel: other numbers of yours change "
@@ -78,7 +78,7 @@ def _pooling_mistakes(x: torch.Tensor) -> Iterator[tuple[torch.Tensor, str]]:
             (columns, rows),
             "the column means come first: rows first, then columns. (Is it dim=3 that runs along a row?)",
         ),
-        ((x.sum(3), x.sum(2)), "you added up without dividing: a wider picture gets larger numbers."),
+        ((x.sum(3), x.sum(2)), "you added up without dividing: a wider image gets larger numbers."),
         ((x.sum(3) / h, x.sum(2) / w), "a row has W numbers and a column H: you divided by the other."),
         ((x.amax(3), x.amax(2)), "you took the largest value of each row and column: take the mean."),
         ((x.amin(3), x.amin(2)), "you took the smallest value of each row and column: take the mean."),
@@ -97,13 +97,13 @@ def _pooling_mistakes(x: torch.Tensor) -> Iterator[tuple[torch.Tensor, str]]:
     if h == w:
         alternate = "row and column means alternate: first all rows, then all columns."
         yield torch.stack([rows, columns], 3).flatten(2), alternate
-    whole = "all H + W numbers of a channel are its mean over the whole picture: SE's squeeze, which forgets where."
+    whole = "all H + W numbers of a channel are its mean over the whole image: SE's squeeze, which forgets where."
     yield everything.expand(b, c, h + w), whole
-    yield both - everything, "you took the mean of the whole picture off: only the means here."
+    yield both - everything, "you took the mean of the whole image off: only the means here."
     yield both.sigmoid(), "the sigmoid comes later, when there are gates: only the means here."
     yield both.relu(), "you cut off the negative values: only the means here."
     yield both.softmax(2), "rows and columns do not compete here: leave out the softmax."
-    yield both.mean(0, keepdim=True).expand_as(both), "you averaged over the batch: each picture has its own means."
+    yield both.mean(0, keepdim=True).expand_as(both), "you averaged over the batch: each image has its own means."
     yield both.mean(1, keepdim=True).expand_as(both), "you averaged over the channels: each channel has its own means."
     yield both.mT.reshape(b, c, h + w), scrambled
 
@@ -123,9 +123,9 @@ def _check_pooled_shape(result: torch.Tensor, b: int, c: int, h: int, w: int) ->
         ("you joined along the channels: put the columns behind the rows, along the last axis.", (b, 2 * c, h)),
         ("you joined along the batch: put the columns behind the rows, along the last axis.", (2 * b, c, h)),
         ("you combined each row with each column, or did not pool at all: put the means side by side.", (b, c, h, w)),
-        ("every place is still there: pool before you join.", (b, c, h * w)),
+        ("every position is still there: pool before you join.", (b, c, h * w)),
         ("you averaged over the channels as well: each channel has its own row and column means.", (b, h + w)),
-        ("you averaged over the pictures as well: each picture has its own row and column means.", (c, h + w)),
+        ("you averaged over the images as well: each image has its own row and column means.", (c, h + w)),
         ("one number is left per channel and direction: average over one dimension only.", (b, c + c), (b, c, 2)),
         ("you averaged over the wrong dimensions: W goes for the row means, H for the column means.", (b, c + h)),
         ("you averaged over the channels: W goes for the row means, H for the column means.",
@@ -134,8 +134,8 @@ def _check_pooled_shape(result: torch.Tensor, b: int, c: int, h: int, w: int) ->
     ):  # fmt: skip
         ideas |= dict.fromkeys(shapes, idea)
     if b == 1:
-        ideas[c, h + w] = "the axis of the single picture is gone: squeeze() takes every axis of size 1."
-    otherwise = f"H + W numbers per channel and picture, {shape_of(b, c, h + w)}, are wanted."
+        ideas[c, h + w] = "the axis of the single image is gone: squeeze() takes every axis of size 1."
+    otherwise = f"H + W numbers per channel and image, {shape_of(b, c, h + w)}, are wanted."
     core.expect_shape(result, (b, c, h + w), f"x of shape {shape_of(b, c, h, w)}", ideas, otherwise)
 
 
@@ -305,9 +305,9 @@ def _module_mistakes(x: torch.Tensor, layers: _Layers) -> Iterator[tuple[torch.T
         (lambda x: (x.amax(3), x.amax(2)), "you pool by the largest value: take the mean of each row and column."),
         (lambda x: (x.sum(3), x.sum(2)), "you add up rows and columns without dividing: take the mean."),
         (lambda x: (mean.expand(b, c, h), mean.expand(b, c, w)), "every row and column got the mean of the whole "
-         "picture, which forgets where: pool along one axis only."),
+         "image, which forgets where: pool along one axis only."),
         (lambda x: tuple(v.mean(0, keepdim=True).expand_as(v) for v in (x.mean(3), x.mean(2))), "you averaged over "
-         "the batch: each picture has gates of its own."),
+         "the batch: each image has gates of its own."),
         (lambda x: (x.reshape(b, c, w, h).mean(2), x.reshape(b, c, w, h).mean(3)), "view and reshape scramble rows "
          "and columns: average along the dimension itself, or use transpose."),
         (lambda x: (x.mean(3), x.reshape(b, c, w, h).mean(3)), "view and reshape scramble rows "
@@ -328,8 +328,8 @@ def _mixing_mistakes(x: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor)
     compete = "your gates come from a softmax, so {} compete for a sum of 1; a sigmoid opens and closes each by itself."
     one_row, one_column = row.mean(2, keepdim=True), column.mean(3, keepdim=True)
     mistakes = [
-        (x * (row + column), "you added the two gates: a place counts only if its row *and* its column are open."),
-        (x * (row + column) / 2, "you averaged the two gates: a place counts if its row *and* its column are open."),
+        (x * (row + column), "you added the two gates: a position counts only if its row *and* its column are open."),
+        (x * (row + column) / 2, "you averaged the two gates: a position counts if its row *and* its column are open."),
         (x * torch.maximum(row, column), "you took the larger of the two gates: multiply by both."),
         (x * torch.minimum(row, column), "you took the smaller of the two gates: multiply by both."),
         (x * row, "the column gates are missing: x is multiplied by the row gates only."),
@@ -344,7 +344,7 @@ def _mixing_mistakes(x: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor)
         (x * row * one_column, "the column gates are averaged to one number: each has its own."),
         (x * one_row * one_column, "your gates are averaged to one number per channel, as in SE: each row and each "
          "column has its own."),
-        (x * row[:1] * column[:1], "every picture got the gates of the first one: each has gates of its own."),
+        (x * row[:1] * column[:1], "every image got the gates of the first one: each has gates of its own."),
         (x * (row * column) ** 2, "the gates are applied twice."),
         (x * row.mean(1, keepdim=True) * column.mean(1, keepdim=True), "your gates are averaged over the channels: "
          "each channel has gates of its own."),
@@ -385,7 +385,7 @@ def _check_gate(module: nn.Module, x: torch.Tensor, result: torch.Tensor) -> Non
         return
     expect(
         not core.even(gate, 2, 3, tolerance=1e-3),
-        "all places of a channel get the same gate, as in SE: pool along one axis at a time, so that the other one "
+        "all positions of a channel get the same gate, as in SE: pool along one axis at a time, so that the other one "
         "still says where.",
     )
     for axis, name in ((2, "row"), (3, "column")):
@@ -401,10 +401,10 @@ def _check_gate(module: nn.Module, x: torch.Tensor, result: torch.Tensor) -> Non
     changed[0, :, 0, 0] += torch.rand(c)
     other = call(module, changed) / changed
     core.expect_all(
-        (torch.allclose(other[:, :, 1:, 1:], gate[:, :, 1:, 1:], atol=1e-3), "change the upper left place, and gates "
-         "change that belong to other rows and columns: does each row's gate come from that row alone, and each "
+        (torch.allclose(other[:, :, 1:, 1:], gate[:, :, 1:, 1:], atol=1e-3), "change the upper left position, and "
+         "gates change that belong to other rows and columns: does each row's gate come from that row alone, and each "
          "column's from that column?"),
-        (not torch.allclose(other, gate, atol=1e-4), "your gates do not depend on the picture: its row and column "
+        (not torch.allclose(other, gate, atol=1e-4), "your gates do not depend on the image: its row and column "
          "means must go through the layers."),
     )  # fmt: skip
 

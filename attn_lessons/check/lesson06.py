@@ -40,25 +40,25 @@ def _check_attention(attempt: Callable, attend: Callable, mistakes: Callable, no
 
 
 def _check_mixed_shape(result: torch.Tensor, b: int, n: int, d: int, c: int) -> None:
-    one_number = "one number a place is left: did you leave out the values?"
-    one_mixture = "one mixture for the whole picture: every place asks a question of its own."
+    one_number = "one number a position is left: did you leave out the values?"
+    one_mixture = "one mixture for the whole image: every position asks a question of its own."
     ideas = {
-        (b, n, n): "that is the matrix of weights itself, one row a place: mix the values with it.",
-        (b, c, n): "places should come first, channels last: (B, N, c).",
-        (b, d, c): "that is a summary of all places, kᵀ v: the queries have not asked yet.",
-        (b, d, d): "d × d numbers are left, and the places are gone: which axes meet in your product?",
+        (b, n, n): "that is the matrix of weights itself, one row a position: mix the values with it.",
+        (b, c, n): "positions should come first, channels last: (B, N, c).",
+        (b, d, c): "that is a summary of all positions, kᵀ v: the queries have not asked yet.",
+        (b, d, d): "d × d numbers are left, and the positions are gone: which axes meet in your product?",
         (b, n, 1): one_number,
         (b, n): one_number,
         (b, 1, c): one_mixture,
         (b, c): one_mixture,
-        (n, c): "the batch axis is gone: each picture attends to itself.",
+        (n, c): "the batch axis is gone: each image attends to itself.",
         (b, n, d): "the values have c channels, and so has the result: did you mix the keys or queries?",
-        (b, b, n, c): "every picture met every other: each picture attends to itself.",
+        (b, b, n, c): "every image met every other: each image attends to itself.",
         (b, n, d, c): "you kept a product per query channel: add them up over d.",
-        (b, n, n, c): "you kept a product per pair of places: add them up over the places.",
+        (b, n, n, c): "you kept a product per pair of positions: add them up over the positions.",
     }
     given = f"q and k of shape {shape_of(b, n, d)} and v of shape {shape_of(b, n, c)}"
-    otherwise = f"one mixture of values a place, {shape_of(b, n, c)}, is wanted."
+    otherwise = f"one mixture of values a position, {shape_of(b, n, c)}, is wanted."
     core.expect_shape(result, (b, n, c), given, ideas, otherwise)
 
 
@@ -66,12 +66,12 @@ def _check_weighted_mean(attempt: Callable, q, k, v, result) -> None:
     """What any weighted mean of values obeys, whatever the weights are."""
     constant, order = torch.full_like(v, 3.0), torch.randperm(k.shape[1])
     core.expect_all(
-        (same(call(attempt, q, k, constant, hints=STOPPED), constant), "if every place holds the same value, a "
+        (same(call(attempt, q, k, constant, hints=STOPPED), constant), "if every position holds the same value, a "
          "weighted mean returns that value, and yours does not: do the weights of each query add up to 1?"),
         (same(call(attempt, q, k[:, order], v[:, order], hints=STOPPED), result), "shuffle keys and values together, "
-         "and nothing should change for a query: places have no order. Yours changes."),
+         "and nothing should change for a query: positions have no order. Yours changes."),
         (same(call(attempt, q[:, order], k, v, hints=STOPPED), result[:, order]), "shuffle the queries, and the "
-         "results should be shuffled along. Yours are not: does each query look at all places by itself?"),
+         "results should be shuffled along. Yours are not: does each query look at all positions by itself?"),
     )  # fmt: skip
 
 
@@ -112,7 +112,7 @@ def _check_cost(attempt: Callable, n: int, *inputs: torch.Tensor) -> None:
 
 
 # --------------------------------------------------------------------------------------------------- exercise 1
-@exercise("softmax(q kᵀ / √d) v: every place takes a weighted mean of all values, and its weights add up to 1.")
+@exercise("softmax(q kᵀ / √d) v: every position takes a weighted mean of all values, and its weights add up to 1.")
 def check_self_attend(attempt: Callable) -> None:
     """Check exercise 1 of lesson 06: ``self_attend(q (B, N, d), k (B, N, d), v (B, N, c)) → (B, N, c)``."""
     not_finite = "some of your results are no numbers: is something divided by 0?"
@@ -151,33 +151,33 @@ def _soft_mistakes(q, k, v) -> Iterator[tuple[torch.Tensor, str]]:
     ):
         if size != d:
             yield _soft(q, k, v, size**-0.5), idea
-    not_alone = "places of different pictures look at each other: each picture attends to itself."
-    reshaped = "reshape or view in place of a transpose: it relabels numbers where they lie, and mixes places with "
+    not_alone = "positions of different images look at each other: each image attends to itself."
+    reshaped = "reshape or view in place of a transpose: it relabels numbers where they lie, and mixes positions with "
     reshaped += "channels. Use .mT or transpose(1, 2)."
     if b > 1:
-        yield scores.softmax(0) @ v, "the softmax runs over the pictures of the batch: over the places is meant."
-        yield _soft(q[:1], k[:1], v), "every picture uses the weights of the first one."
+        yield scores.softmax(0) @ v, "the softmax runs over the images of the batch: over the positions is meant."
+        yield _soft(q[:1], k[:1], v), "every image uses the weights of the first one."
         yield _soft(*(t.flatten(0, 1)[None] for t in (q, k, v))).view_as(v), not_alone
     for matrix, idea in (
         (scores.softmax(1), "the softmax runs over the queries, so columns add up to 1: for each query, the weights of "
-         "all places should add up to 1. Over which axis?"),
+         "all positions should add up to 1. Over which axis?"),
         (scores.mT.softmax(2), "queries and keys have changed places."),
         (weights.mT, "your matrix of weights is transposed before it meets the values."),
-        (scores.flatten(1).softmax(1).view_as(scores), "your softmax runs over all pairs of places at once: each row "
-         "should add up to 1."),
+        (scores.flatten(1).softmax(1).view_as(scores), "your softmax runs over all pairs of positions at once: each "
+         "row should add up to 1."),
         (scores, "there is no softmax: the scores themselves mix the values."),
         (q @ k.mT, "there is no softmax: the scores themselves mix the values."),
         (scores.exp(), "exp, but no division by the sum of the row: that is half of a softmax."),
         (scores / scores.sum(2, True), "you divided by the row's sum without exp: scores may be negative."),
-        (scores.sigmoid(), "a sigmoid treats each pair by itself; with a softmax, the places compete."),
+        (scores.sigmoid(), "a sigmoid treats each pair by itself; with a softmax, the positions compete."),
         (scores.relu(), "a ReLU in place of the softmax: rows do not add up to 1."),
         (weights.softmax(2), "the softmax is taken twice, which flattens it."),
-        (F.one_hot(scores.argmax(2), n).to(v), "you took the best place only: a softmax mixes, and can learn."),
+        (F.one_hot(scores.argmax(2), n).to(v), "you took the best position only: a softmax mixes, and can learn."),
         ((-scores).softmax(2), "the sign is turned round: alike should weigh more."),
         ((-torch.cdist(q, k)).softmax(2), "you compare by distance: here the score is a dot product."),
-        (scores.masked_fill(torch.ones(n, n).triu(1) > 0, -1e30).softmax(2), "each place looks at itself and at "
-         "earlier ones only: that is the causal mask of a language model. A picture has no before and after."),
-        (scores.masked_fill(torch.eye(n) > 0, -1e30).softmax(2), "a place leaves itself out: it may look at itself, "
+        (scores.masked_fill(torch.ones(n, n).triu(1) > 0, -1e30).softmax(2), "each position looks at itself and at "
+         "earlier ones only: that is the causal mask of a language model. An image has no before and after."),
+        (scores.masked_fill(torch.eye(n) > 0, -1e30).softmax(2), "a position leaves itself out: it may look at itself, "
          "too."),
         ((q @ k.reshape(b, d, n) / d**0.5).softmax(2), reshaped),
         ((q @ k.reshape(b, d, n)).softmax(2), reshaped),
@@ -193,14 +193,14 @@ def _soft_mistakes(q, k, v) -> Iterator[tuple[torch.Tensor, str]]:
     yield v + right, "you added the values once more: the sum with x comes in the module."
     if d == c:
         yield q + right, "you added the queries: the sum with x comes in the module."
-    yield v.mean(1, keepdim=True).expand_as(v), "every place gets the plain mean: the queries have no say."
+    yield v.mean(1, keepdim=True).expand_as(v), "every position gets the plain mean: the queries have no say."
     yield v, "that is v as it came in: nothing is mixed."
-    yield right.mean(1, keepdim=True).expand_as(v), "the results are averaged over all places."
+    yield right.mean(1, keepdim=True).expand_as(v), "the results are averaged over all positions."
     yield right.mean(0, keepdim=True).expand_as(v), "the results are averaged over the batch."
 
 
 # --------------------------------------------------------------------------------------------------- exercise 2
-@exercise("φ(q) (φ(k)ᵀ v), divided by φ(q)·Σφ(k): a weighted mean over all places without an N × N matrix.")
+@exercise("φ(q) (φ(k)ᵀ v), divided by φ(q)·Σφ(k): a weighted mean over all positions without an N × N matrix.")
 def check_linear_attend(attempt: Callable) -> None:
     """Check exercise 2 of lesson 06: ``linear_attend(q (B, N, d), k (B, N, d), v (B, N, c)) → (B, N, c)``."""
     not_finite = "some of your results are no numbers (0 / 0): with ReLU, a query with nothing but negative channels "
@@ -244,7 +244,7 @@ OTHER_PHI = (  # in place of φ = elu + 1, on queries and keys
     (lambda z: _phi(z / z.shape[2] ** 0.25), "you divided by ⁴√d: that belongs to exp; φ takes q and k as they are."),
     (lambda z: _phi(z).softmax(2), "there is a softmax over the channels behind φ: φ alone."),
     (lambda z: z.softmax(2), "a softmax over the channels in place of φ: here φ = elu + 1."),
-    (lambda z: z.softmax(1), "a softmax over the places in place of φ: here φ = elu + 1."),
+    (lambda z: z.softmax(1), "a softmax over the positions in place of φ: here φ = elu + 1."),
     (torch.square, "you squared: positive, but a query then weighs its opposite like itself."),
     (torch.abs, "you took absolute values: positive, but a query then weighs its opposite like itself."),
 )  # fmt: skip
@@ -257,7 +257,7 @@ def _linear_mistakes(q, k, v) -> Iterator[tuple[torch.Tensor, str]]:
     a, e = _phi(q), _phi(k)
     summary, total = e.mT @ v, e.sum(1, keepdim=True)
     above, right = a @ summary, _good(q, k, v)
-    sums = torch.einsum("bnd,bnc->bndc", e, v).cumsum(1)  # for each place, over itself and all earlier ones
+    sums = torch.einsum("bnd,bnc->bndc", e, v).cumsum(1)  # for each position, over itself and all earlier ones
     yield above, "the normaliser is missing: divide each query's mixture by the sum of its weights, φ(q)·Σφ(k)."
     yield above / n, "you divided by N: the weights of a query add up to φ(q)·Σφ(k), another number for each."
     yield _bare(q, k, v), "there is no φ and no normaliser: that is the product alone."
@@ -287,7 +287,7 @@ def _linear_mistakes(q, k, v) -> Iterator[tuple[torch.Tensor, str]]:
         (total, "you divided by the sum of all keys: φ(q) has to meet it, too."),
         (a, "you divided by the sum of each query's features: the keys have a say."),
         (a.sum(1, keepdim=True), "you divided by the sum of all queries: each query has a sum of its own."),
-        (a.sum(1, keepdim=True) * total, "one divisor for the whole picture: each query divides by the sum of its own "
+        (a.sum(1, keepdim=True) * total, "one divisor for the whole image: each query divides by the sum of its own "
          "weights."),
         (e * a.sum(1, keepdim=True), "in the normaliser, queries and keys have changed places: keys are summed, and "
          "each query meets that sum."),
@@ -296,7 +296,7 @@ def _linear_mistakes(q, k, v) -> Iterator[tuple[torch.Tensor, str]]:
         (a * total.mean(2, keepdim=True), "the sum over the keys should keep their d channels apart, so that each "
          "meets its channel of the query."),
         (a * total / n, "you took the mean of the keys in the normaliser, but their sum in the mixture."),
-        (a * total * n, "you took the mean over the places in the mixture, but the sum in the normaliser."),
+        (a * total * n, "you took the mean over the positions in the mixture, but the sum in the normaliser."),
     ):  # fmt: skip
         yield above / divisor.sum(2, keepdim=True), idea
     norm = (a * total).sum(2, keepdim=True)
@@ -311,9 +311,9 @@ def _linear_mistakes(q, k, v) -> Iterator[tuple[torch.Tensor, str]]:
         (v + right, "you added the values once more: the sum with x comes in the module."),
         (_linear(a, e, v.relu()), "you cut off negative values: values may have any sign."),
         (_linear(a, e, _phi(v)), "φ is on the values, too: they may have any sign."),
-        (v.mean(1, keepdim=True).expand_as(v), "every place gets the plain mean: the queries have no say."),
-        (torch.einsum("bnd,bndc->bnc", a, sums) / (a * e.cumsum(1)).sum(2, keepdim=True), "each place sees itself and "
-         "earlier ones only (a running sum): that is for text. Sum over all places."),
+        (v.mean(1, keepdim=True).expand_as(v), "every position gets the plain mean: the queries have no say."),
+        (torch.einsum("bnd,bndc->bnc", a, sums) / (a * e.cumsum(1)).sum(2, keepdim=True), "each position sees itself "
+         "and earlier ones only (a running sum): that is for text. Sum over all positions."),
         (a @ (e.reshape(b, d, n) @ v) / norm, "reshape or view in place of a transpose: it relabels numbers where they "
          "lie. Use .mT or transpose(1, 2)."),
     )  # fmt: skip
@@ -323,16 +323,16 @@ def _linear_mistakes(q, k, v) -> Iterator[tuple[torch.Tensor, str]]:
         yield a @ summary.mT / norm, "the summary is transposed: kᵀ v, not vᵀ k."
     if b > 1:
         every = a @ summary.sum(0, keepdim=True)
-        itself = "each picture attends to itself."
-        yield every / (a * total.sum(0)).sum(2, keepdim=True), f"the sums run over the pictures as well: {itself}"
-        yield every / b / norm, f"the summary is averaged over the pictures: {itself}"
+        itself = "each image attends to itself."
+        yield every / (a * total.sum(0)).sum(2, keepdim=True), f"the sums run over the images as well: {itself}"
+        yield every / b / norm, f"the summary is averaged over the images: {itself}"
 
 
 # --------------------------------------------------------------------------------------------------- exercise 3
 MODULE_SIZES = ((32, 8, 2, 4, 4), (24, 4, 2, 3, 5), (16, 8, 3, 5, 2), (48, 8, 1, 6, 1), (16, 2, 2, 1, 1))
 
 
-@exercise("it runs for any H and W, keeps every place where it is, and never compares all pairs: linear at last.")
+@exercise("it runs for any H and W, keeps every position where it is, and never compares all pairs: linear at last.")
 def check_repaired(attempt: Callable) -> None:
     """Check exercise 3 of lesson 06: a class ``MyLinearAttention(in_dim, reduction=8)`` that keeps (B, C, H, W)."""
     for c, r, b, h, w in MODULE_SIZES:
@@ -342,13 +342,13 @@ def check_repaired(attempt: Callable) -> None:
         module.eval()
         x = torch.randn(b, c, h, w)
         result = call(module, x, hints=STOPPED)
-        core.expect_scaled(result, x, "the module keeps the shape, so places have to find back to H × W.")
+        core.expect_scaled(result, x, "the module keeps the shape, so positions have to find back to H × W.")
         right = [x + _through(x, roles, _good) for roles in layers.roles()]
         if not any(same(result, one) for one in right):
             for roles in layers.roles():
                 named_mistake(result, right[0], _module_mistakes(x, roles))
             _check_places(module, x, result)
-        if h * w > 1:  # a single place has nothing to choose from
+        if h * w > 1:  # a single position has nothing to choose from
             core.expect_learning(module, x, "some of your layers")
     module = core.build_module(attempt, 8, 8, given="in_dim=8, reduction=8")
     _check_cost(module, 32 * 48, torch.randn(1, 8, 32, 48))
@@ -371,7 +371,7 @@ class _Layers:
             expect(
                 set(window) == {1} and getattr(layer, "groups", 1) == 1,
                 f"{name} looks at neighbours or splits channels: each of the four layers mixes the channels of one "
-                "place (nn.Linear, or a 1 × 1 convolution without groups).",
+                "position (nn.Linear, or a 1 × 1 convolution without groups).",
             )
         shapes = {name: tuple(layer.weight.shape[:2]) for name, layer in found.items()}
         narrow = [name for name, shape in shapes.items() if shape == (c // r, c)]
@@ -419,12 +419,12 @@ def _check_places(module: nn.Module, x: torch.Tensor, result: torch.Tensor) -> N
     shuffled = x.flatten(2)[:, :, order].view_as(x)
     expect(
         same(call(module, shuffled, hints=STOPPED).flatten(2), result.flatten(2)[:, :, order]),
-        "shuffle the places, and the result should be shuffled along; yours is not, so places and channels get mixed "
-        "up somewhere. Does every row of your (B, N, C) tensor hold the C channels of *one* place?",
+        "shuffle the positions, and the result should be shuffled along; yours is not, so positions and channels get "
+        "mixed up somewhere. Does every row of your (B, N, C) tensor hold the C channels of *one* position?",
     )
-    core.expect_alone(module, x, result, "each picture attends to itself.")
+    core.expect_alone(module, x, result, "each image attends to itself.")
     raise WrongIdea(
-        "the places stay where they are, but the numbers are not x + out(linear attention of query, key and value), "
+        "the positions stay where they are, but the numbers are not x + out(linear attention of query, key and value), "
         "with φ = elu + 1 and its normaliser: put your exercise 2 between the layers."
     )
 
@@ -437,11 +437,11 @@ def _module_mistakes(x, roles) -> Iterator[tuple[torch.Tensor, str]]:
         return
     yield from _place_mistakes(x, roles)
     for attend, idea in (
-        (_soft, "it runs and keeps the places, but it is still softmax attention over N × N: put your exercise 2 in."),
-        (lambda q, k, v: _soft(q, k, v, 1), "it runs and keeps the places, but it is still the tutorial's softmax over "
-         "N × N: put your exercise 2 in."),
+        (_soft, "it runs and keeps positions, but it is still softmax attention over N × N: put your exercise 2 in."),
+        (lambda q, k, v: _soft(q, k, v, 1), "it runs and keeps the positions, but it is still the tutorial's softmax "
+         "over N × N: put your exercise 2 in."),
         (_bare, "φ and the normaliser are missing: q (kᵀ v) alone is linear, but no weighted mean."),
-        (lambda q, k, v: v, "the values go straight to out: no place looks at another."),
+        (lambda q, k, v: v, "the values go straight to out: no position looks at another."),
         (lambda q, k, v: _good(q, q, v), "one and the same layer makes queries and keys: the other one is never used."),
     ):  # fmt: skip
         yield x + _through(x, roles, attend), idea
@@ -460,7 +460,7 @@ def _module_mistakes(x, roles) -> Iterator[tuple[torch.Tensor, str]]:
     yield x + without_value, "the layer value is built, but forward does not use it."
     if b > 1:
         across = _good(*(t.flatten(0, 1)[None] for t in (q, k, v))).view_as(v)
-        yield x + _times(out, across).mT.reshape(b, c, h, w), "places of different pictures look at each other."
+        yield x + _times(out, across).mT.reshape(b, c, h, w), "positions of different images look at each other."
     for mixed, idea in _linear_mistakes(q, k, v):
         yield x + _times(out, mixed).mT.reshape(b, c, h, w), idea
 
@@ -469,9 +469,9 @@ def _place_mistakes(x, roles) -> Iterator[tuple[torch.Tensor, str]]:
     """Tokens (B, N, C) made from x in a wrong way, or turned back in a wrong way, whatever stands between."""
     b, c, h, w = x.shape
     rows = "you made tokens from x.transpose(1, 2), so H comes forward, but W stays behind C. A reshape then cuts "
-    rows += "across places and channels. Join H and W first, then transpose."
+    rows += "across positions and channels. Join H and W first, then transpose."
     tokens_lie = "(B, C, N) is reshaped to (B, N, C) as it lies, so a token holds neighbours of one channel instead of "
-    tokens_lie += "the channels of one place. Transpose."
+    tokens_lie += "the channels of one position. Transpose."
     back_lies = "on the way back, (B, N, C) is reshaped to (B, C, H, W) as it lies in memory. Transpose first."
     turned = "H and W have changed places on the way."
     ways_in = (
@@ -494,4 +494,4 @@ def _place_mistakes(x, roles) -> Iterator[tuple[torch.Tensor, str]]:
                 if (first or second) and (first != turned or not second):
                     mixed = _through(x, roles, attend, make, back)
                     for result in (x + mixed, mixed):
-                        yield result, f"the places are scrambled: {first or second}{also}"
+                        yield result, f"the positions are scrambled: {first or second}{also}"

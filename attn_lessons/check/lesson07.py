@@ -1,4 +1,4 @@
-"""Exercises of lesson 07: reading between places, where the points start, and points for each group."""
+"""Exercises of lesson 07: reading between positions, where the points start, and points for each group."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ STOPPED = {  # what torch says → what it means in this lesson
     "only integer tensors": WHOLE,
     "out of bounds": "In the last column there is no neighbour at the right, and in the last row none below. What "
     "weight would it have there?",
-    "expected scalar type": "The picture and the coordinates must have one and the same dtype.",
-    "expected grid and input to have same batch size": "grid_sample wants one grid a picture: with groups, each group "
-    "of channels counts as a picture of its own.",
+    "expected scalar type": "The image and the coordinates must have one and the same dtype.",
+    "expected grid and input to have same batch size": "grid_sample wants one grid an image: with groups, each group "
+    "of channels counts as an image of its own.",
     "grid_sampler": "grid_sample wants x of shape (B, C, H, W) and a grid of shape (B, h, w, 2), with one B for both.",
 }
 
 
-SWAPPED = "x and y have changed places: x counts columns, but a picture is indexed with the row first"
+SWAPPED = "x and y have changed places: x counts columns, but an image is indexed with the row first"
 
 
 # ------------------------------------------------------------------------------------------------ exercise 1
@@ -42,7 +42,7 @@ def check_bilinear(attempt: Callable) -> None:
         constant = call(attempt, torch.full_like(image, 2.5), x, y, hints=STOPPED)
         expect(
             same(constant, torch.full_like(constant, 2.5)),
-            "where the picture is 2.5 everywhere, you get other values: the four weights must add up to 1.",
+            "where the image is 2.5 everywhere, you get other values: the four weights must add up to 1.",
         )
         expect(
             same(result, right),
@@ -74,8 +74,8 @@ def _bilinear_mistakes(image: torch.Tensor, x: torch.Tensor, y: torch.Tensor) ->
     p, q, r, s, a, b = _corners(image, x, y)
     right = _mix(p, q, r, s, a, b)
     if h == w:
-        yield _read(image, y, x), SWAPPED + ", image[:, y, x]. For a square picture nothing complains."
-    nearest = "you took the nearest place only: a rounded point feels no small step, and no gradient. Mix all four."
+        yield _read(image, y, x), SWAPPED + ", image[:, y, x]. For a square image nothing complains."
+    nearest = "you took the nearest position only: a rounded point feels no small step, and no gradient. Mix all four."
     diagonal = "you mixed along the diagonal with one fraction: four neighbours, two fractions."
     inverse = "you weighted by the inverse distance: the weight is a product, of the share in x and the share in y."
     near = [1 / ((i - a).square() + (j - b).square()).sqrt().add(1e-8) for j in (0, 1) for i in (0, 1)]
@@ -117,7 +117,7 @@ def _bilinear_mistakes(image: torch.Tensor, x: torch.Tensor, y: torch.Tensor) ->
 
 
 def _check_whole_places(attempt: Callable, image: torch.Tensor) -> None:
-    """At a place itself there is nothing to mix; in the last column and row, no neighbour beyond."""
+    """At a position itself there is nothing to mix; in the last column and row, no neighbour beyond."""
     c, h, w = image.shape
     columns, rows = (t.flatten() for t in torch.meshgrid(torch.arange(w), torch.arange(h), indexing="xy"))
     try:
@@ -125,7 +125,7 @@ def _check_whole_places(attempt: Callable, image: torch.Tensor) -> None:
     except WrongIdea as idea:
         expect(
             "IndexError" not in str(idea),
-            "between places it works, but at the last column or the last row your code stopped (IndexError): there "
+            "between positions it works, but at the last column or the last row your code stopped (IndexError): there "
             "is no neighbour beyond. What weight would it have?",
         )
         raise
@@ -137,13 +137,13 @@ def _check_whole_places(attempt: Callable, image: torch.Tensor) -> None:
     edge = (columns == w - 1) | (rows == h - 1)
     expect(
         not (wrong & ~edge).any() or not (result[:, wrong].abs() < 1e-6).all(),
-        "at whole coordinates you get 0: there floor and ceil are one and the same place, and both weights vanish. "
+        "at whole coordinates you get 0: there floor and ceil are one and the same position, and both weights vanish. "
         "Take floor + 1 as the other neighbour, or 1 − a as the weight of the first.",
     )
     expect(
         (wrong & ~edge).any(),
-        "in the last column or the last row you do not get that place's own value: the missing neighbour has weight 0, "
-        "and must not shift the others.",
+        "in the last column or the last row you do not get that position's own value: the missing neighbour has weight "
+        "0, and must not shift the others.",
     )
     if h == w and same(result, image.mT.flatten(1)):
         raise WrongIdea(SWAPPED + ".")
@@ -163,7 +163,7 @@ def _check_bilinear_gradient(attempt: Callable) -> None:
     core.expect_all(
         (grads[1] is not None and grads[2] is not None, "the values are right, but no gradient reaches x and y, so no "
          "offset could ever learn: keep the fractions x − floor(x) and y − floor(y) as tensors."),
-        (grads[0] is not None, "no gradient reaches the picture, so nothing before this step could learn."),
+        (grads[0] is not None, "no gradient reaches the image, so nothing before this step could learn."),
     )  # fmt: skip
     expect(
         all(same(a, b) for a, b in zip(grads, right, strict=True)),
@@ -189,7 +189,7 @@ def _check_sampled_shape(result: torch.Tensor, c: int, n: int) -> None:
 
 
 # ------------------------------------------------------------------------------------------------ exercise 2
-@exercise("each point stands in the middle of its cell, and at stride 1 the picture comes back as it was.")
+@exercise("each point stands in the middle of its cell, and at stride 1 the image comes back as it was.")
 def check_reference_grid(attempt: Callable) -> None:
     """Check exercise 2 of lesson 07: ``reference_grid(height, width, stride) → (h, w, 2)``."""
     for height, width, stride in ((4, 6, 2), (8, 8, 2), (12, 6, 3), (6, 6, 1), (3, 5, 1), (4, 8, 4)):
@@ -205,12 +205,12 @@ def check_reference_grid(attempt: Callable) -> None:
         core.expect_all(
             (x_right or not y_right, f"with {given}, y is right and x is not: x goes from left to right."),
             (y_right or not x_right, f"with {given}, x is right and y is not: y goes from the top down."),
-            (result.abs().max() <= 1 + 1e-6, f"with {given}, some points lie beyond −1 or 1, outside the picture, "
+            (result.abs().max() <= 1 + 1e-6, f"with {given}, some points lie beyond −1 or 1, outside the image, "
              "though nothing has moved them yet."),
             (same(result, -result.flip(0, 1)), f"with {given}, your points are not spread evenly about the middle: "
-             "turn the picture by 180°, and the grid should be the same."),
+             "turn the image by 180°, and the grid should be the same."),
             (same(result, right), f"with {given}, your points are not the middles of the cells. The outer edges of the "
-             f"picture are −1 and 1, and {w} cells lie side by side: how wide is one, and where is its middle?"),
+             f"image are −1 and 1, and {w} cells lie side by side: how wide is one, and where is its middle?"),
         )  # fmt: skip
 
 
@@ -227,27 +227,27 @@ def _grid_mistakes(h: int, w: int, height: int, width: int, stride: int) -> Iter
     yield _grid(h, w).flip(-1), "y stands before x: grid_sample wants x, then y, in the last axis."
     if h == w:
         yield _grid(h, w).transpose(0, 1), "rows and columns have changed places: x must grow along a row of the grid."
-    yield _grid(h, w).flip(0), "y counts upwards: in a picture it grows from the top down."
+    yield _grid(h, w).flip(0), "y counts upwards: in an image it grows from the top down."
     yield _grid(h, w).flip(1), "x counts from right to left: it grows to the right."
     yield -_grid(h, w), "both axes are turned round: −1 is the left and the upper edge."
     in_places = "your points are counted in places: turn them into grid_sample's own coordinates, from −1 to 1."
-    for along, idea in (  # the same on both axes: `i` points over `size` places, `n` of them, of 1 if there is one only
-        (lambda i, size, n: i * 2 / max(n - 1, 1) - 1, "your outermost points lie on the edges of the picture, −1 and "
+    for along, idea in (  # the same on both axes: `i` points over `size` positions, `n` of them
+        (lambda i, size, n: i * 2 / max(n - 1, 1) - 1, "your outermost points lie on the edges of the image, −1 and "
          "1: that is the convention of align_corners=True, or linspace from end to end. The middles of the outer cells "
          "lie half a cell further in."),
         (lambda i, size, n: (i + 0.5) * 2 / max(n - 1, 1) - 1, "you count half steps, and divide by n − 1: two "
-         "conventions in one formula. It is the published fault, and the last points lie outside the picture."),
+         "conventions in one formula. It is the published fault, and the last points lie outside the image."),
         (lambda i, size, n: ((i + 0.5) * stride - 0.5) * 2 / (size - 1) - 1, "the points are right, in the coordinates "
-         "of align_corners=True: here −1 and 1 are the outer edges of the picture, not the middles of its outer "
-         "places."),
-        (lambda i, size, n: i * stride * 2 / (size - 1) - 1, "these are the upper left places of the cells, in the "
+         "of align_corners=True: here −1 and 1 are the outer edges of the image, not the middles of its outer "
+         "positions."),
+        (lambda i, size, n: i * stride * 2 / (size - 1) - 1, "these are the upper left positions of the cells, in the "
          "coordinates of align_corners=True: take the middles."),
         (lambda i, size, n: i * 2 / n - 1, "these are the upper left corners of the cells: add half a cell."),
         (lambda i, size, n: (i + 1) * 2 / n - 1, "these are the lower right corners of the cells: half a cell too "
          "far."),
-        (lambda i, size, n: (i * stride + 0.5) * 2 / size - 1, "these are the middles of each cell's upper left place: "
-         "the middle of the whole cell is wanted."),
-        (lambda i, size, n: (i * stride + stride // 2) * 2 / size - 1, "half a cell is stride / 2 places, also when "
+        (lambda i, size, n: (i * stride + 0.5) * 2 / size - 1, "these are the middles of each cell's upper left "
+         "position: the middle of the whole cell is wanted."),
+        (lambda i, size, n: (i * stride + stride // 2) * 2 / size - 1, "half a cell is stride / 2 positions, also when "
          "stride is odd: // rounds down."),
         (lambda i, size, n: (i + 0.5) / n, "your coordinates go from 0 to 1: grid_sample's go from −1 to 1."),
         (lambda i, size, n: (i + 0.5) / n - 0.5, "your coordinates go from −1/2 to 1/2: grid_sample's go from −1 to "
@@ -258,8 +258,8 @@ def _grid_mistakes(h: int, w: int, height: int, width: int, stride: int) -> Iter
         (lambda i, size, n: i + 0.5, "these are counted in cells: turn them into coordinates from −1 to 1."),
         (lambda i, size, n: (i + 0.5) * 2 / w - 1, "both axes are divided by the width: y by the height."),
         (lambda i, size, n: (i + 0.5) * 2 / h - 1, "both axes are divided by the height: x by the width."),
-        (lambda i, size, n: (i + 0.5) * 2 / size - 1, "your points lie a place apart, in the upper left corner: "
-         "neighbouring points are stride places apart."),
+        (lambda i, size, n: (i + 0.5) * 2 / size - 1, "your points lie a position apart, in the upper left corner: "
+         "neighbouring points are stride positions apart."),
     ):  # fmt: skip
         yield _pairs(along(i, height, h), along(j, width, w)), idea
 
@@ -275,16 +275,21 @@ def _check_grid_shape(result: torch.Tensor, h: int, w: int, height: int, width: 
         (2, h * w): "keep rows and columns apart, with x and y on the last axis: (h, w, 2).",
         (2, w, h): "x and y belong on the last axis, and the rows come first.",
         (w, h, 2): "rows first: h, then w. What does meshgrid do with indexing='xy', what with 'ij'?",
-        (height, width, 2): "that is a point for every place: one for every stride × stride places is wanted.",
-        (height, width): "that is a number for every place: one point for every stride × stride places is wanted.",
+        (height, width, 2): "that is a point for every position: one for every stride × stride positions is wanted.",
+        (
+            height,
+            width,
+        ): "that is a number for every position: one point for every stride × stride positions is wanted.",
         (h + 1, w + 1, 2): "a row and a column of points too many: those are the corners of the cells, not middles.",
     }
-    otherwise = f"one point for every stride × stride places is wanted, {shape_of(h, w, 2)}, x and y on the last axis."
+    otherwise = (
+        f"one point for every stride × stride positions is wanted, {shape_of(h, w, 2)}, x and y on the last axis."
+    )
     core.expect_shape(result, (h, w, 2), given, ideas, otherwise)
 
 
 # ------------------------------------------------------------------------------------------------ exercise 3
-@exercise("each group of channels is read at its own points: four groups, four places in one look.")
+@exercise("each group of channels is read at its own points: four groups, four positions in one look.")
 def check_sample_groups(attempt: Callable) -> None:
     """Check exercise 3 of lesson 07: ``sample_groups(x (B, C, H, W), grid (B, G, h, w, 2)) → (B, C, h, w)``."""
     for b, groups, width, h, w, rows, columns in (
@@ -340,12 +345,12 @@ def _group_mistakes(x: torch.Tensor, grid: torch.Tensor) -> Iterator[tuple[torch
         yield _by_group(x[:, order], grid), turns
         yield sampled[:, order], "the right samples, but their channels come back in another order."
     if b > 1:
-        yield _by_group(x, grid[:1].expand_as(grid)), "every picture got the points of the first one: each has its own."
+        yield _by_group(x, grid[:1].expand_as(grid)), "every image got the points of the first one: each has its own."
     if b > 1 and groups > 1:
-        mixed = "pictures and groups are mixed up: (B · G) must run over the groups of the first picture first, for "
+        mixed = "images and groups are mixed up: (B · G) must run over the groups of the first image first, for "
         mixed += "the channels and for the grid alike."
         pieces = x.unflatten(1, (groups, -1))
-        picture_first, group_first = (
+        image_first, group_first = (
             F.grid_sample(some.flatten(0, 1), grid.flatten(0, 1), **AS_HERE)
             for some in (pieces, pieces.transpose(0, 1))
         )
@@ -353,14 +358,14 @@ def _group_mistakes(x: torch.Tensor, grid: torch.Tensor) -> Iterator[tuple[torch
         yield _by_group(x, grid.reshape(groups, b, *grid.shape[2:]).transpose(0, 1)), mixed
         yield group_first.reshape(sampled.shape), mixed
         yield group_first.unflatten(0, (groups, b)).transpose(0, 1).flatten(1, 2), mixed
-        yield picture_first.unflatten(0, (groups, b)).transpose(0, 1).flatten(1, 2), mixed
-    corners = "that is align_corners=True: here −1 and 1 are the outer edges of the picture, not the middles of its "
-    corners += "outer places."
-    nearest = "you read the nearest place only: mode='bilinear' mixes four, and lets the points learn."
+        yield image_first.unflatten(0, (groups, b)).transpose(0, 1).flatten(1, 2), mixed
+    corners = "that is align_corners=True: here −1 and 1 are the outer edges of the image, not the middles of its "
+    corners += "outer positions."
+    nearest = "you read the nearest position only: mode='bilinear' mixes four, and lets the points learn."
     swapped = "x and y have changed places: the grid holds x before y already, as grid_sample wants it."
     edge = "here the edge goes on, as in padding_mode='border'."
     yield _by_group(x, grid, padding_mode="zeros"), f"beyond the edge you read 0: {edge}"
-    yield _by_group(x, grid, padding_mode="reflection"), f"beyond the edge you read the picture mirrored: {edge}"
+    yield _by_group(x, grid, padding_mode="reflection"), f"beyond the edge you read the image mirrored: {edge}"
     for padding in ("border", "zeros"):
         yield _by_group(x, grid, align_corners=True, padding_mode=padding), corners
         yield _by_group(x, grid, mode="nearest", padding_mode=padding), nearest
@@ -376,14 +381,14 @@ def _group_mistakes(x: torch.Tensor, grid: torch.Tensor) -> Iterator[tuple[torch
 
 
 def _check_who_reads_what(attempt: Callable, x: torch.Tensor, grid: torch.Tensor, result: torch.Tensor) -> None:
-    """Change one channel of one picture, then the points of one group: exactly what belongs to it may change."""
+    """Change one channel of one image, then the points of one group: exactly what belongs to it may change."""
     channels, groups = x.shape[1], grid.shape[1]
     width = channels // groups
     changed = x.clone()
     changed[-1, -1] += 1 + torch.rand_like(changed[-1, -1])
     moved = ~torch.isclose(call(attempt, changed, grid, hints=STOPPED), result, atol=1e-5).flatten(2).all(2)
     core.expect_all(
-        (not moved[:-1].any(), "change the last picture, and the samples of another picture change: pictures must stay "
+        (not moved[:-1].any(), "change the last image, and the samples of another image change: images must stay "
          "apart."),
         (not moved[-1, :-1].any(), "change the last channel, and the samples of other channels change: every channel "
          "is read by itself."),
@@ -394,7 +399,7 @@ def _check_who_reads_what(attempt: Callable, x: torch.Tensor, grid: torch.Tensor
     moved = ~torch.isclose(call(attempt, x, shifted, hints=STOPPED), result, atol=1e-5).flatten(2).all(2)
     told = f"move the points of the first of {groups} groups, and"
     core.expect_all(
-        (not moved[1:].any(), "move the points of the first picture, and samples of other pictures change: keep them "
+        (not moved[1:].any(), "move the points of the first image, and samples of other images change: keep them "
          "apart."),
         (not moved[0, width:].any(), f"{told} channels of other groups change: group 0 has the first C / G = {width} "
          "channels."),

@@ -158,23 +158,23 @@ def _expect_same_names(state: dict[str, torch.Tensor], before: dict[str, torch.T
 
 
 def _expect_place(out: torch.Tensor, x: torch.Tensor, layers: list[nn.Module], made: list[nn.Module]) -> None:
-    def run(place: str) -> torch.Tensor:
-        """What comes out if a module stands at `place` of each pooling."""
+    def run(position: str) -> torch.Tensor:
+        """What comes out if a module stands at `position` of each pooling."""
         z, waiting = x, iter(made)
         for layer, following in zip(layers, (*layers[1:], None), strict=True):
-            here = {"before the pooling": layer, "before the ReLU": following, "after the pooling": layer}.get(place)
+            here = {"before the pooling": layer, "before the ReLU": following, "after the pooling": layer}.get(position)
             if not isinstance(here, nn.MaxPool2d):
                 z = layer(z)
             else:
                 module = next(waiting)
-                z = module(layer(z)) if place.startswith("after") else layer(module(z))
+                z = module(layer(z)) if position.startswith("after") else layer(module(z))
         return z
 
     if same(out, run("before the pooling")):
         return
     expect(not same(out, run("")), "nobody calls the modules: what comes out is what came out without them.")
-    for place in ("after the pooling", "before the ReLU"):
-        expect(not same(out, run(place)), f"your modules stand {place}: they belong right before the pooling.")
+    for position in ("after the pooling", "before the ReLU"):
+        expect(not same(out, run(position)), f"your modules stand {position}: they belong right before the pooling.")
     raise WrongIdea(
         "names and modules are right, but the result is not: every layer once, in the old order, and each module once, "
         "between the last ReLU of a block and its pooling. Is something called twice, left out or added?"

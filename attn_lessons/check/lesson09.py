@@ -13,7 +13,7 @@ from .core import call, exercise, expect, named_mistake, same, shape_of
 
 
 # --------------------------------------------------------------------------------------------------- exercise 1
-@exercise("one square a picture, cut off at the border, and no loop.")
+@exercise("one square an image, cut off at the border, and no loop.")
 def check_cutout(attempt: Callable) -> None:
     """Check exercise 1 of lesson 09: ``cut(images (n, C, H, W), top (n,), left (n,), size) → (n, C, H, W)``."""
     for n, c, h, w, size in ((5, 3, 9, 7, 3), (4, 2, 6, 8, 4), (1, 3, 5, 5, 2)):
@@ -26,19 +26,19 @@ def check_cutout(attempt: Callable) -> None:
                 result,
                 (n, c, h, w),
                 f"images of shape {shape_of(n, c, h, w)}",
-                {(n, n, h, w): "every picture has met every square: top and left need the axis of the pictures first."}
+                {(n, n, h, w): "every image has met every square: top and left need the axis of the images first."}
                 | dict.fromkeys(((n, h, w), (n, 1, h, w)), "the channels are gone, or this is the mask alone."),
-                "the pictures keep their shape.",
+                "the images keep their shape.",
             )  # fmt: skip
             right = _squares(images, top, left, size)
             named_mistake(result, right, _cut_mistakes(images, top, left, size))
             holes, wanted = (result == 0).any(1), (right == 0).any(1)
             rest = (~wanted & ~holes)[:, None].expand_as(images)
             expect(same(result[rest], images[rest]), "pixels outside the squares have changed: they stay as they are.")
-            where = ", if some of them lie partly outside the picture" if most else ""
+            where = ", if some of them lie partly outside the image" if most else ""
             expect(holes.any() or not wanted.any(), "nothing is 0 in your result: the squares should be.")
             one_for_all = n > 1 and (holes == holes[:1]).all()
-            expect(not one_for_all, "every picture lost the same pixels: each has a square of its own.")
+            expect(not one_for_all, "every image lost the same pixels: each has a square of its own.")
             for inside, idea in (((holes & ~wanted).any(), "more"), ((wanted & ~holes).any(), "less")):
                 expect(not inside, f"{idea} than the squares is gone{where}: rows top to top + size − 1, columns left "
                        "to left + size − 1.")  # fmt: skip
@@ -46,12 +46,12 @@ def check_cutout(attempt: Callable) -> None:
     levels = torch.randint(1, 256, (3, 3, 8, 8), dtype=torch.uint8)
     top, left = torch.tensor([0, 2, 5]), torch.tensor([4, 1, 0])
     result = _cut(attempt, levels, top, left, 3)
-    expect(result.dtype == torch.uint8, f"uint8 pictures came back as {result.dtype}: keep their dtype.")
+    expect(result.dtype == torch.uint8, f"uint8 images came back as {result.dtype}: keep their dtype.")
     few, many = (_steps(attempt, n) for n in (2, 12))
     expect(
         many <= few,
-        f"all zeros are where they should be, but 12 pictures take {many} torch calls and 2 take {few}: there is a "
-        "loop over the pictures in it. Compare all rows with all tops at once.",
+        f"all zeros are where they should be, but 12 images take {many} torch calls and 2 take {few}: there is a "
+        "loop over the images in it. Compare all rows with all tops at once.",
     )
 
 
@@ -75,7 +75,7 @@ def _cut_mistakes(images, top, left, size) -> list[tuple[torch.Tensor, str]]:
     rows = images.masked_fill((rows == 0).all(3, keepdim=True), 0)
     one_channel = torch.cat([right[:, :1], images[:, 1:]], 1)
     return [
-        (images, "nothing is cut out: masked_fill, where and * give new pictures; return those."),
+        (images, "nothing is cut out: masked_fill, where and * give new images; return those."),
         (images - right, "inside and outside have changed places: the square is 0, the rest stays."),
         (_squares(images, left, top, size), "rows and columns have changed places: top counts rows, H comes before W."),
         (_squares(images, top - size + 1, left - size + 1, size), "you took (top, left) for the lower right corner; it "
@@ -108,7 +108,7 @@ class Count(TorchFunctionMode):
 
 
 def _steps(attempt: Callable, n: int) -> int:
-    """How many torch calls n pictures take."""
+    """How many torch calls n images take."""
     images, corner = torch.rand(n, 3, 8, 8), torch.randint(6, (2, n))
     with Count() as count:
         attempt(images, corner[0], corner[1], 2)
@@ -126,9 +126,9 @@ def check_smooth_cross_entropy(attempt: Callable) -> None:
             result,
             (),
             f"scores of shape {shape_of(n, k)}",
-            {(n,): "one loss a picture is left: their mean is wanted.",
-             (k,): "one number a class is left: add up over the classes, then take the mean over the pictures.",
-             (n, k): "one number for each picture and class is left: add up over the classes, then take the mean.",
+            {(n,): "one loss an image is left: their mean is wanted.",
+             (k,): "one number a class is left: add up over the classes, then take the mean over the images.",
+             (n, k): "one number for each image and class is left: add up over the classes, then take the mean.",
              (1,): "the loss is a single number without any axis."},
             "a single number is wanted.",
         )  # fmt: skip
@@ -138,8 +138,8 @@ def check_smooth_cross_entropy(attempt: Callable) -> None:
         expect(not same(result, other), "your loss does not depend on the labels.")
         expect(smoothing or same(result, right), "even with smoothing=0 the loss is another than the mean of −log p, "
                "where p is the softmax probability of the right class.")  # fmt: skip
-        expect(same(result, right), f"right with smoothing=0, but not with smoothing={smoothing}: write down the goals "
-               "of one picture, K numbers that sum to 1, as in the example by hand.")  # fmt: skip
+        expect(same(result, right), f"right with smoothing=0, but not with smoothing={smoothing}: write down the "
+               "targets of one image, K numbers that sum to 1, as in the example by hand.")  # fmt: skip
     large, labels = torch.tensor([[300.0, 0, -300], [0, 200, 100]]), torch.tensor([1, 0])
     result = call(lambda s, y: attempt(s, y, 0.1), large, labels)
     expect(
@@ -158,19 +158,19 @@ def _loss_mistakes(scores, labels, s) -> list[tuple[torch.Tensor, str]]:
     loss = -(smooth * log).sum(1).mean()
     alone = -(hard * log).sum(1).mean()
 
-    def with_goals(goals, log=log):
-        return -(goals * log).sum(1).mean()
+    def with_targets(targets, log=log):
+        return -(targets * log).sum(1).mean()
 
     mistakes = [
         (-loss, "the sign is turned round: log p is negative, and a loss should fall as p rises."),
-        (n * loss, "you added up over the pictures: take their mean."),
-        (loss / k, "you divided by the number of classes as well: add up over the classes, mean over the pictures."),
-        (with_goals(smooth, scores.log_softmax(0)), "your softmax goes over the pictures: classes compete, not they."),
+        (n * loss, "you added up over the images: take their mean."),
+        (loss / k, "you divided by the number of classes as well: add up over the classes, mean over the images."),
+        (with_targets(smooth, scores.log_softmax(0)), "your softmax goes over the images: classes compete, not they."),
         (-(smooth * scores.softmax(1)).sum(1).mean(), "there is no log."),
-        (with_goals(smooth, scores), "these are raw scores: log_softmax makes log probabilities of them."),
-        *[(with_goals(smooth, log / torch.tensor(base).log()), f"that is the logarithm to base {base:g}: take the "
+        (with_targets(smooth, scores), "these are raw scores: log_softmax makes log probabilities of them."),
+        *[(with_targets(smooth, log / torch.tensor(base).log()), f"that is the logarithm to base {base:g}: take the "
            "natural one.") for base in (2.0, 10.0)],
-        (with_goals(s * hard + (1 - s) / k), "smoothing and 1 − smoothing have changed places."),
+        (with_targets(s * hard + (1 - s) / k), "smoothing and 1 − smoothing have changed places."),
         (F.cross_entropy(scores.softmax(1), labels, label_smoothing=s), "the softmax is applied twice."),
         (F.mse_loss(scores.softmax(1), smooth), "that is a squared error; the cross-entropy is −goal · log p."),
         (F.binary_cross_entropy_with_logits(scores, smooth), "every class is a yes-or-no question: use a softmax."),
@@ -178,17 +178,17 @@ def _loss_mistakes(scores, labels, s) -> list[tuple[torch.Tensor, str]]:
     if s > 0:
         mistakes += [
             (alone, "smoothing changes nothing: the labels are still hard."),
-            (with_goals((1 - s) * hard + s / (k - 1) * (1 - hard)), "only the *other* classes share smoothing: here "
+            (with_targets((1 - s) * hard + s / (k - 1) * (1 - hard)), "only the *other* classes share smoothing: here "
              "all K do, the right one as well."),
-            (with_goals((1 - s) * hard + s / k * (1 - hard)), "the right class lost its own share of smoothing."),
-            (with_goals((1 - s) * hard), "what you took from the right class went nowhere: it is spread over all."),
-            (with_goals((1 - s) * hard + s), "every class got all of smoothing: it is shared, smoothing / K each."),
-            (with_goals(hard + s / k), "the right class kept all of its 1: the goals of a picture no longer sum to 1."),
-            (with_goals((1 - s) * hard + s / (k - 1)), "smoothing is shared by all K classes, not by K − 1."),
+            (with_targets((1 - s) * hard + s / k * (1 - hard)), "the right class lost its own share of smoothing."),
+            (with_targets((1 - s) * hard), "what you took from the right class went nowhere: it is spread over all."),
+            (with_targets((1 - s) * hard + s), "every class got all of smoothing: it is shared, smoothing / K each."),
+            (with_targets(hard + s / k), "the right class kept all of its 1: an image's targets no longer sum to 1."),
+            (with_targets((1 - s) * hard + s / (k - 1)), "smoothing is shared by all K classes, not by K − 1."),
             (loss + (smooth * smooth.log()).sum(1).mean(), "that is the KL divergence, less than is meant."),
-            (with_goals((1 - s) * hard + s / n), "you divided smoothing by the number of pictures."),
+            (with_targets((1 - s) * hard + s / n), "you divided smoothing by the number of images."),
             (-((1 - s) * (hard * scores.softmax(1)).sum(1) + s / k).log().mean(), "you smoothed the probabilities; the "
-             "goals are smoothed: the log comes first."),
+             "targets are smoothed: the log comes first."),
         ]  # fmt: skip
     if s != 0.1:
         tenth = F.cross_entropy(scores, labels, label_smoothing=0.1)

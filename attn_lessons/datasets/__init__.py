@@ -1,4 +1,4 @@
-"""Pictures as one uint8 tensor: GlyphWorld, CIFAR, folders and zips of image files, and augmentation on the device."""
+"""Images as one uint8 tensor: GlyphWorld, CIFAR, folders and zips of image files, and augmentation on the device."""
 
 from .augment import color_jitter, cutmix, cutout, mixup, normalise, random_crop, random_flip, random_resized_crop
 from .cifar import cifar10, cifar100

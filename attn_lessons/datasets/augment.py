@@ -1,8 +1,8 @@
 """Augmentation of whole batches, on the device where they are: each function is a few tensor lines.
 
-Lesson 09 takes them apart. Every function takes uint8 or floating-point pictures
-(n, C, H, W), makes one draw for each picture (`mixup` and `cutmix`: one for the batch), and repeats itself when given a
-generator with the same seed. The generator must live on the same device as the pictures. What they draw has the
+Lesson 09 takes them apart. Every function takes uint8 or floating-point images
+(n, C, H, W), makes one draw for each image (`mixup` and `cutmix`: one for the batch), and repeats itself when given a
+generator with the same seed. The generator must live on the same device as the images. What they draw has the
 distribution of torchvision.transforms.v2.
 """
 
@@ -20,7 +20,7 @@ MEAN, STD = 0.5, 0.25  # of levels from 0 to 1; rough is enough, since batch nor
 
 
 def random_crop(images: torch.Tensor, padding: int = 4, generator: torch.Generator | None = None) -> torch.Tensor:
-    """Move each picture by up to `padding` pixels down or up and right or left; what comes in is zero.
+    """Move each image by up to `padding` pixels down or up and right or left; what comes in is zero.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def random_crop(images: torch.Tensor, padding: int = 4, generator: torch.Generat
     Returns
     -------
     torch.Tensor
-        Same shape and dtype: pad each picture with zeros on all sides, cut out H×W pixels.
+        Same shape and dtype: pad each image with zeros on all sides, cut out H×W pixels.
 
     Examples
     --------
@@ -49,7 +49,7 @@ def random_crop(images: torch.Tensor, padding: int = 4, generator: torch.Generat
 
 
 def random_flip(images: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
-    """Mirror each picture left to right with probability 1/2. Shapes as in `random_crop`.
+    """Mirror each image left to right with probability 1/2. Shapes as in `random_crop`.
 
     Examples
     --------
@@ -57,12 +57,12 @@ def random_flip(images: torch.Tensor, generator: torch.Generator | None = None) 
     torch.Size([5, 3, 32, 32])
     """
     n, *_ = check(images)
-    heads = torch.rand(n, 1, 1, 1, generator=generator, device=images.device) < 0.5
-    return torch.where(heads, images.flip(3), images)
+    flipped = torch.rand(n, 1, 1, 1, generator=generator, device=images.device) < 0.5
+    return torch.where(flipped, images.flip(3), images)
 
 
 def cutout(images: torch.Tensor, size: int = 8, generator: torch.Generator | None = None) -> torch.Tensor:
-    """Set a square of size×size pixels to zero in each picture (DeVries and Taylor 2017, arXiv:1708.04552).
+    """Set a square of size×size pixels to zero in each image (DeVries and Taylor 2017, arXiv:1708.04552).
 
     Its centre may be any pixel: near the border, a part of the square falls outside and less is lost. Shapes as in
     `random_crop`.
@@ -91,7 +91,7 @@ def color_jitter(
     hue: float = 0.1,
     generator: torch.Generator | None = None,
 ) -> torch.Tensor:
-    """Change brightness, contrast, saturation and hue of each picture, in an order of its own.
+    """Change brightness, contrast, saturation and hue of each image, in an order of its own.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def color_jitter(
         uint8 (n, 3, H, W).
     brightness, contrast, saturation : float, default 0.4
         Each draws a factor between 1 − value and 1 + value, never below 0: 0 gives a black, a plain grey and a grey
-        picture, 1 changes nothing.
+        image, 1 changes nothing.
     hue : float, default 0.1
         Turn the colour circle by up to this part of a full turn, either way; at most 0.5.
 
@@ -126,7 +126,7 @@ def color_jitter(
     images = images / 255
     for step in order.unbind(1):
         for k, adjust in enumerate((adjust_brightness, adjust_contrast, adjust_saturation, adjust_hue)):
-            (now,) = torch.nonzero(step == k, as_tuple=True)  # the pictures whose turn it is for this change
+            (now,) = torch.nonzero(step == k, as_tuple=True)  # the images whose turn it is for this change
             images[now] = adjust(images[now], factors[now, k].reshape(-1, 1, 1, 1))
     return (255 * images).round().to(torch.uint8)
 
@@ -134,14 +134,14 @@ def color_jitter(
 def jitters(
     images: torch.Tensor, strengths: Sequence[float], generator: torch.Generator | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """For each picture how much of the four changes, and which of them (0 to 3) comes when: (n, 4) both."""
+    """For each image how much of the four changes, and which of them (0 to 3) comes when: (n, 4) both."""
     low = torch.tensor([max(0.0, 1 - value) for value in strengths[:3]] + [-strengths[3]])
     high = torch.tensor([1 + value for value in strengths[:3]] + [strengths[3]])
-    dice = torch.rand(2, len(images), 4, generator=generator, device=images.device)
-    return low.to(dice) + dice[0] * (high - low).to(dice), dice[1].argsort(1)
+    draws = torch.rand(2, len(images), 4, generator=generator, device=images.device)
+    return low.to(draws) + draws[0] * (high - low).to(draws), draws[1].argsort(1)
 
 
-# The four take pictures with levels from 0 to 1, (n, 3, H, W), and one factor a picture, (n, 1, 1, 1).
+# The four take images with levels from 0 to 1, (n, 3, H, W), and one factor an image, (n, 1, 1, 1).
 def adjust_brightness(images: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
     return (images * factor).clamp(0, 1)
 
@@ -180,7 +180,7 @@ def random_resized_crop(
     ratio: tuple[float, float] = (3 / 4, 4 / 3),
     generator: torch.Generator | None = None,
 ) -> torch.Tensor:
-    """Cut a rectangle out of each picture and resize it (Szegedy et al. 2015, arXiv:1409.4842).
+    """Cut a rectangle out of each image and resize it (Szegedy et al. 2015, arXiv:1409.4842).
 
     Parameters
     ----------
@@ -189,7 +189,7 @@ def random_resized_crop(
     size : int, optional
         Pixels along each side of the result. Default: as before.
     scale : pair of float, default (0.08, 1)
-        Smallest and largest part of the area of the picture.
+        Smallest and largest part of the area of the image.
     ratio : pair of float, default (3/4, 4/3)
         Smallest and largest width / height.
 
@@ -217,14 +217,14 @@ def random_resized_crop(
 
 
 def boxes(images: torch.Tensor, scale: tuple, ratio: tuple, generator: torch.Generator | None) -> torch.Tensor:
-    """Top, left, height and width of a rectangle in each picture, (4, n), in pixels.
+    """Top, left, height and width of a rectangle in each image, (4, n), in pixels.
 
     The first of ten throws that fits; should none, the largest rectangle in the middle whose ratio is allowed.
     """
     n, _, height, width = images.shape
-    dice = torch.rand(4, n, 10, generator=generator, device=images.device)
-    area = height * width * (scale[0] + (scale[1] - scale[0]) * dice[0])
-    log_ratio = math.log(ratio[0]) + math.log(ratio[1] / ratio[0]) * dice[1]
+    draws = torch.rand(4, n, 10, generator=generator, device=images.device)
+    area = height * width * (scale[0] + (scale[1] - scale[0]) * draws[0])
+    log_ratio = math.log(ratio[0]) + math.log(ratio[1] / ratio[0]) * draws[1]
     wide = (area * log_ratio.exp()).sqrt().round()  # (n, 10)
     tall = (area / log_ratio.exp()).sqrt().round()
     fits = (wide > 0) & (wide <= width) & (tall > 0) & (tall <= height)
@@ -232,12 +232,12 @@ def boxes(images: torch.Tensor, scale: tuple, ratio: tuple, generator: torch.Gen
     wide = torch.where(fits.any(1), wide.gather(1, first)[:, 0], min(width, round(height * ratio[1])))
     tall = torch.where(fits.any(1), tall.gather(1, first)[:, 0], min(height, round(width / ratio[0])))
     room = torch.stack([height - tall, width - wide])  # (2, n)
-    corner = torch.where(fits.any(1), (dice[2:, :, 0] * (room + 1)).floor().minimum(room), (room / 2).floor())
+    corner = torch.where(fits.any(1), (draws[2:, :, 0] * (room + 1)).floor().minimum(room), (room / 2).floor())
     return torch.cat([corner, torch.stack([tall, wide])])
 
 
 def resizing(start: torch.Tensor, length: torch.Tensor, pixels: int, size: int) -> torch.Tensor:
-    """For each picture, how much of each of its `pixels` goes into each of `size` new ones: (n, size, pixels)."""
+    """For each image, how much of each of its `pixels` goes into each of `size` new ones: (n, size, pixels)."""
     step = (length / size)[:, None, None]  # old pixels to a new one
     centre = start[:, None, None] + step * (torch.arange(size, device=start.device)[:, None] + 0.5)
     old = torch.arange(pixels, device=start.device)
@@ -249,7 +249,7 @@ def resizing(start: torch.Tensor, length: torch.Tensor, pixels: int, size: int) 
 def mixup(
     images: torch.Tensor, labels: torch.Tensor, num_classes: int, generator: torch.Generator | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Lay each picture over the one before it in the batch (Zhang et al. 2018, arXiv:1710.09412).
+    """Lay each image over the one before it in the batch (Zhang et al. 2018, arXiv:1710.09412).
 
     Parameters
     ----------
@@ -262,7 +262,7 @@ def mixup(
     Returns
     -------
     images : torch.Tensor
-        Same shape and dtype: λ of each picture and 1 − λ of the one before it. λ is one number for the batch, uniform
+        Same shape and dtype: λ of each image and 1 − λ of the one before it. λ is one number for the batch, uniform
         from 0 to 1: the Beta(1, 1) of the paper.
     labels : torch.Tensor
         float32 (n, num_classes), λ and 1 − λ at the two labels: what `torch.nn.functional.cross_entropy` takes, too.
@@ -276,20 +276,20 @@ def mixup(
     """
     check(images)
     whole_number("num_classes", num_classes, 1)
-    share = torch.rand((), generator=generator, device=images.device)
+    fraction = torch.rand((), generator=generator, device=images.device)
     exact = images.to(torch.promote_types(images.dtype, torch.float32))
-    out = torch.lerp(exact.roll(1, 0), exact, share.to(exact))
+    out = torch.lerp(exact.roll(1, 0), exact, fraction.to(exact))
     out = (out if images.is_floating_point() else out.round()).to(images.dtype)
-    return out, mixed_labels(labels, num_classes, share)
+    return out, mixed_labels(labels, num_classes, fraction)
 
 
 def cutmix(
     images: torch.Tensor, labels: torch.Tensor, num_classes: int, generator: torch.Generator | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Paste into each picture a rectangle of the one before it (Yun et al. 2019, arXiv:1905.04899).
+    """Paste into each image a rectangle of the one before it (Yun et al. 2019, arXiv:1905.04899).
 
     The rectangle is the same for the whole batch: its area is uniform from 0 to all, its centre any pixel, what lies
-    outside the picture is lost. Parameters as in `mixup`. The labels are weighted by the pixels that each one has.
+    outside the image is lost. Parameters as in `mixup`. The labels are weighted by the pixels that each one has.
 
     Examples
     --------
@@ -299,10 +299,10 @@ def cutmix(
     """
     _, _, height, width = check(images)
     whole_number("num_classes", num_classes, 1)
-    dice = torch.rand(3, generator=generator, device=images.device)
-    half = 0.5 * dice[0].sqrt()  # of the side
+    draws = torch.rand(3, generator=generator, device=images.device)
+    half = 0.5 * draws[0].sqrt()  # of the side
     inside = []
-    for side, centre in ((height, dice[1]), (width, dice[2])):
+    for side, centre in ((height, draws[1]), (width, draws[2])):
         centre, reach = (centre * side).floor(), (half * side).floor()
         pixel = torch.arange(side, device=images.device)
         inside.append((pixel >= centre - reach) & (pixel < centre + reach))
@@ -310,10 +310,10 @@ def cutmix(
     return torch.where(inside, images.roll(1, 0), images), mixed_labels(labels, num_classes, 1 - inside.float().mean())
 
 
-def mixed_labels(labels: torch.Tensor, num_classes: int, share: torch.Tensor) -> torch.Tensor:
+def mixed_labels(labels: torch.Tensor, num_classes: int, fraction: torch.Tensor) -> torch.Tensor:
     """`share` at each label, the rest at the one before it in the batch: (n,) → (n, num_classes)."""
     own = F.one_hot(labels, num_classes).float()
-    return torch.lerp(own.roll(1, 0), own, share)
+    return torch.lerp(own.roll(1, 0), own, fraction)
 
 
 def normalise(

@@ -40,7 +40,7 @@ PUBLISHED = {  # sha256 and bytes
 
 
 def cifar10(download: bool = True) -> tuple[ImageSet, ImageSet]:
-    """50,000 pictures to train on and 10,000 to test with, 10 classes.
+    """50,000 images to train on and 10,000 to test with, 10 classes.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def cifar10(download: bool = True) -> tuple[ImageSet, ImageSet]:
     --------
     >>> train, test = cifar10()  # doctest: +SKIP
     >>> train  # doctest: +SKIP
-    ImageSet('CIFAR-10': 50000 pictures of 32×32, 10 classes)
+    ImageSet('CIFAR-10': 50000 images of 32×32, 10 classes)
     """
     from torchvision.datasets import CIFAR10
 
@@ -71,7 +71,7 @@ def cifar10(download: bool = True) -> tuple[ImageSet, ImageSet]:
 
 
 def cifar100(download: bool = True) -> tuple[ImageSet, ImageSet]:
-    """50,000 pictures to train on and 10,000 to test with, 100 classes. As `cifar10`, 169 MB."""
+    """50,000 images to train on and 10,000 to test with, 100 classes. As `cifar10`, 169 MB."""
     from torchvision.datasets import CIFAR100
 
     return read(CIFAR100, "CIFAR-100", "fine_labels", download)
@@ -118,7 +118,7 @@ class OnlyArrays(pickle.Unpickler):
             return lambda kind, shape, code: np.ndarray(shape, code)
         if module == "numpy" and name in ("ndarray", "dtype"):
             return getattr(np, name)
-        raise pickle.UnpicklingError(f"{module}.{name} does not belong into a file of pictures.")
+        raise pickle.UnpicklingError(f"{module}.{name} does not belong into a file of images.")
 
 
 def unpickle(data: bytes) -> dict:

@@ -1,4 +1,4 @@
-"""Pictures from a folder or a zip, one sub-folder a class, as one tensor.
+"""Images from a folder or a zip, one sub-folder a class, as one tensor.
 
 Plain plumbing: the photographs of the recorded runs are read with it, and Tiny-ImageNet.
 """
@@ -25,7 +25,7 @@ SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation"}
 
 
 def image_folder(path: str | os.PathLike, size: int | None = None) -> ImageSet:
-    """Read every picture under ``path/class/``, in sorted order.
+    """Read every image under ``path/class/``, in sorted order.
 
     Parameters
     ----------
@@ -33,12 +33,12 @@ def image_folder(path: str | os.PathLike, size: int | None = None) -> ImageSet:
         A folder, laid out as for `torchvision.datasets.ImageFolder`, or a zip with the same layout, which is read
         without being unpacked. Folders that merely wrap the class folders are skipped.
     size : int, optional
-        Resize each picture to size×size pixels, whatever its proportions. Needed where the pictures differ in size.
+        Resize each image to size×size pixels, whatever its proportions. Needed where the images differ in size.
 
     Returns
     -------
     ImageSet
-        images uint8 (n, 3, H, W); a grey picture gets three equal channels. The classes are the names of the
+        images uint8 (n, 3, H, W); a grey image gets three equal channels. The classes are the names of the
         folders, sorted; the set is named after `path`.
 
     Raises
@@ -46,14 +46,14 @@ def image_folder(path: str | os.PathLike, size: int | None = None) -> ImageSet:
     FileNotFoundError
         If there is nothing at `path`.
     ValueError
-        If there are no pictures, pictures outside class folders, "train" and "test" side by side, a file that is
-        broken, or pictures of different sizes without `size`.
+        If there are no images, images outside class folders, "train" and "test" side by side, a file that is
+        broken, or images of different sizes without `size`.
 
     Examples
     --------
-    >>> pictures = image_folder("pets", size=32)  # doctest: +SKIP
-    >>> pictures  # doctest: +SKIP
-    ImageSet('pets': 7390 pictures of 32×32, 37 classes)
+    >>> images = image_folder("pets", size=32)  # doctest: +SKIP
+    >>> images  # doctest: +SKIP
+    ImageSet('pets': 7390 images of 32×32, 37 classes)
     """
     path = Path(path)
     if not path.exists():
@@ -61,7 +61,7 @@ def image_folder(path: str | os.PathLike, size: int | None = None) -> ImageSet:
     if size is not None:
         whole_number("size", size, 1)
     with opened(path) as (names, read):
-        names = sorted((name for name in names if is_picture(name)), key=lambda name: name.split("/"))
+        names = sorted((name for name in names if is_image(name)), key=lambda name: name.split("/"))
         of_class = class_names(path, names)
         classes = tuple(sorted(set(of_class)))
         images = decoded(path, names, read, size)
@@ -74,17 +74,17 @@ def image_folder(path: str | os.PathLike, size: int | None = None) -> ImageSet:
 
 
 def decoded(path: Path, names: list[str], read: Callable[[str], bytes], size: int | None = None) -> torch.Tensor:
-    """The pictures called `names`, in this order: uint8 (n, 3, H, W). `path` is only named in errors."""
+    """The images called `names`, in this order: uint8 (n, 3, H, W). `path` is only named in errors."""
     images = None
-    with progress_bar(len(names), path.stem, unit="pictures") as bar:
+    with progress_bar(len(names), path.stem, unit="images") as bar:
         for i, name in enumerate(names):
             try:
-                picture = opened_picture(read(name))
+                image = opened_image(read(name))
             except (OSError, ValueError, SyntaxError, RuntimeError, zipfile.BadZipFile) as error:
-                raise ValueError(f"{name} in {path} is not a picture that can be read ({error}).") from error
+                raise ValueError(f"{name} in {path} is not an image that can be read ({error}).") from error
             if size is not None:
-                picture = picture.resize((size, size), Image.Resampling.BILINEAR)
-            pixels = np.array(picture).transpose(2, 0, 1)  # (3, H, W)
+                image = image.resize((size, size), Image.Resampling.BILINEAR)
+            pixels = np.array(image).transpose(2, 0, 1)  # (3, H, W)
             if images is None:
                 images = np.empty((len(names), *pixels.shape), np.uint8)
             if pixels.shape != images.shape[1:]:
@@ -95,11 +95,11 @@ def decoded(path: Path, names: list[str], read: Callable[[str], bytes], size: in
     return torch.from_numpy(images)
 
 
-def opened_picture(data: bytes) -> Image.Image:
-    picture = Image.open(io.BytesIO(data))
-    if picture.mode.startswith("I"):  # "I;16", or "I" for a PGM: `convert` would cut its 65,536 greys off at 255
-        picture = Image.fromarray((np.asarray(picture) >> 8).clip(0, 255).astype(np.uint8))
-    return picture.convert("RGB")
+def opened_image(data: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(data))
+    if image.mode.startswith("I"):  # "I;16", or "I" for a PGM: `convert` would cut its 65,536 greys off at 255
+        image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
+    return image.convert("RGB")
 
 
 @contextmanager
@@ -115,15 +115,15 @@ def opened(path: Path) -> Iterator[tuple]:
         raise ValueError(f"path={str(path)!r} is neither a folder nor a zip.")
 
 
-def is_picture(name: str) -> bool:
+def is_image(name: str) -> bool:
     hidden = any(part.startswith((".", "__MACOSX")) for part in name.split("/"))
     return name.lower().endswith(ENDINGS) and not hidden
 
 
 def class_names(path: Path, names: list[str]) -> list[str]:
-    """The class of every picture: the first folder that not all pictures share."""
+    """The class of every image: the first folder that not all images share."""
     if not names:
-        raise ValueError(f"{path} holds no pictures: expected class/name with one of the endings {', '.join(ENDINGS)}.")
+        raise ValueError(f"{path} holds no images: expected class/name with one of the endings {', '.join(ENDINGS)}.")
     folders = [name.split("/")[:-1] for name in names]
     ends = list(zip(folders[0], folders[-1], strict=False))  # names are sorted: all share what first and last share
     shared = next((i for i, (first, last) in enumerate(ends) if first != last), len(ends))

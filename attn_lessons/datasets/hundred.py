@@ -20,16 +20,16 @@ BOX = 45  # pixels along each side of a sprite
 
 
 def glyphworld_100(n: int, seed: int = 0) -> ImageSet:
-    """Draw `n` pictures of one glyph each: 5 shapes in 5 colours and 4 sizes make 100 classes.
+    """Draw `n` images of one glyph each: 5 shapes in 5 colours and 4 sizes make 100 classes.
 
     It stands in for CIFAR-100 where that cannot be had: as many classes, as many pixels. It is far easier.
 
     Parameters
     ----------
     n : int
-        At least 1. 10,000 pictures take about ten seconds.
+        At least 1. 10,000 images take about ten seconds.
     seed : int, default 0
-        Same seed, same bytes, on every machine; the first pictures do not depend on `n`.
+        Same seed, same bytes, on every machine; the first images do not depend on `n`.
 
     Returns
     -------
@@ -39,15 +39,15 @@ def glyphworld_100(n: int, seed: int = 0) -> ImageSet:
 
     Examples
     --------
-    >>> pictures = glyphworld_100(50)
-    >>> pictures
-    ImageSet('GlyphWorld 100': 50 pictures of 32×32, 100 classes)
-    >>> pictures.classes[0], pictures.classes[99]
+    >>> images = glyphworld_100(50)
+    >>> images
+    ImageSet('GlyphWorld 100': 50 images of 32×32, 100 classes)
+    >>> images.classes[0], images.classes[99]
     ('tiny blue disc', 'huge pink star')
     """
-    pictures = glyphworld(one_of_a_hundred, n, seed)
-    pictures = replace(pictures, name="GlyphWorld 100", masks={"target": pictures.masks["target"]})
-    return pictures.halved()
+    dataset = glyphworld(one_of_a_hundred, n, seed)
+    dataset = replace(dataset, name="GlyphWorld 100", masks={"target": dataset.masks["target"]})
+    return dataset.halved()
 
 
 def one_of_a_hundred(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
@@ -55,8 +55,8 @@ def one_of_a_hundred(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
     scene.classes = tuple(f"{size} {hue} {shape}" for shape in SHAPES for hue in HUES for size in RADII)
     shape, hue, size = (scene.draw.integers(0, count) for count in (len(SHAPES), len(HUES), len(RADII)))
     sprites = large_glyphs()[shape, size, scene.draw.integers(0, 9)]
-    place = scene.draw.integers(BOX // 2, 64 - BOX // 2, 2)
-    scene.stamp(sprites, scene.tint(COLORS[list(HUES.values())][hue]), place, candidate=0)
+    position = scene.draw.integers(BOX // 2, 64 - BOX // 2, 2)
+    scene.stamp(sprites, scene.tint(COLORS[list(HUES.values())][hue]), position, candidate=0)
     return ((shape * len(HUES) + hue) * len(RADII) + size)[:, None], np.zeros(scene.n, np.int64)
 
 
@@ -74,12 +74,12 @@ def large_glyphs() -> np.ndarray:
 
 
 def hundred_classes(train: int = 50_000, test: int = 10_000, download: bool = False) -> tuple[ImageSet, ImageSet]:
-    """CIFAR-100 where it is, otherwise as many pictures of `glyphworld_100`; says which, every time.
+    """CIFAR-100 where it is, otherwise as many images of `glyphworld_100`; says which, every time.
 
     Parameters
     ----------
     train, test : int, default 50,000 and 10,000
-        How many pictures: the first ones of CIFAR-100, whose order is random.
+        How many images: the first ones of CIFAR-100, whose order is random.
     download : bool, default False
         Try to fetch CIFAR-100 if it is not there.
 
@@ -94,12 +94,12 @@ def hundred_classes(train: int = 50_000, test: int = 10_000, download: bool = Fa
     """
     try:
         every = cifar100(download)
-        pictures = every[0][:train], every[1][:test]
+        dataset = every[0][:train], every[1][:test]
         says = "CIFAR-100: {}."
     except OSError as error:  # where nothing was asked for, without a folder: a saved lesson shows nobody's folders
         why = "cifar100() fetches it, 169 MB." if isinstance(error, FileNotFoundError) else error
         print(f"No CIFAR-100 here: {why}")
-        pictures = glyphworld_100(train, seed=0), glyphworld_100(test, seed=1)
+        dataset = glyphworld_100(train, seed=0), glyphworld_100(test, seed=1)
         says = "GlyphWorld 100 instead, generated: {}. What it shows says nothing about CIFAR-100."
-    print(says.format(f"{len(pictures[0]):,} pictures to train on, {len(pictures[1]):,} to test with"))
-    return pictures
+    print(says.format(f"{len(dataset[0]):,} images to train on, {len(dataset[1]):,} to test with"))
+    return dataset

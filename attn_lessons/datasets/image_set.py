@@ -1,4 +1,4 @@
-"""ImageSet: pictures, labels and, where they are known, masks, each as one tensor.
+"""ImageSet: images, labels and, where they are known, masks, each as one tensor.
 
 Introduced in lesson 01.
 """
@@ -13,12 +13,12 @@ import torch.nn.functional as F
 
 @dataclass(eq=False, repr=False)
 class ImageSet:
-    """Labelled pictures that lie in memory as they are: no loader, no transform, no copy until you ask for one.
+    """Labelled images that lie in memory as they are: no loader, no transform, no copy until you ask for one.
 
     Parameters
     ----------
     name : str
-        What to call the pictures in prose: "GlyphWorld key".
+        What to call the images in prose: "GlyphWorld key".
     images : torch.Tensor
         uint8 (n, 3, H, W), levels 0 to 255.
     labels : torch.Tensor
@@ -26,7 +26,7 @@ class ImageSet:
     classes : tuple of str
         The names of the labels.
     masks : dict of str to torch.Tensor, optional
-        bool (n, H, W) each. GlyphWorld has "target", "cue" and "decoys"; photographs have none.
+        bool (n, H, W) each. GlyphWorld has "target", "cue" and "distractors"; photographs have none.
 
     Raises
     ------
@@ -36,10 +36,10 @@ class ImageSet:
     Examples
     --------
     >>> import torch
-    >>> pictures = ImageSet("noise", torch.zeros(5, 3, 8, 8, dtype=torch.uint8), torch.arange(5) % 2, ("a", "b"))
-    >>> pictures[1:4]
-    ImageSet('noise': 3 pictures of 8×8, 2 classes)
-    >>> len(pictures[pictures.labels == 0])
+    >>> images = ImageSet("noise", torch.zeros(5, 3, 8, 8, dtype=torch.uint8), torch.arange(5) % 2, ("a", "b"))
+    >>> images[1:4]
+    ImageSet('noise': 3 images of 8×8, 2 classes)
+    >>> len(images[images.labels == 0])
     3
     """
 
@@ -65,21 +65,21 @@ class ImageSet:
         return len(self.images)
 
     def __getitem__(self, which: slice | torch.Tensor) -> ImageSet:
-        """The chosen pictures: a slice, a tensor of positions, or a bool tensor with one entry a picture."""
+        """The chosen images: a slice, a tensor of positions, or a bool tensor with one entry an image."""
         if not isinstance(which, slice) and not (isinstance(which, torch.Tensor) and which.dim() == 1):
-            raise TypeError(f"pictures[{which!r}] does not choose a set: give a slice, as in pictures[3:4], a tensor "
-                            "of positions, or a bool tensor with one entry a picture.")  # fmt: skip
+            raise TypeError(f"images[{which!r}] does not choose a set: give a slice, as in images[3:4], a tensor "
+                            "of positions, or a bool tensor with one entry an image.")  # fmt: skip
         masks = {name: mask[which] for name, mask in self.masks.items()}
         return replace(self, images=self.images[which], labels=self.labels[which], masks=masks)
 
     def to(self, device: torch.device | str) -> ImageSet:
-        """The same pictures on another device."""
+        """The same images on another device."""
         masks = {name: mask.to(device) for name, mask in self.masks.items()}
         return replace(self, images=self.images.to(device), labels=self.labels.to(device), masks=masks)
 
     def halved(self) -> ImageSet:
-        """The same pictures at half their height and width: each pixel the mean of four, masks where any of four is."""
-        some = 1000  # pictures at once: as floats, all of them would take several times their memory
+        """The same images at half their height and width: each pixel the mean of four, masks where any of four is."""
+        some = 1000  # images at once: as floats, all of them would take several times their memory
         images = [F.avg_pool2d(part.float(), 2).round().to(torch.uint8) for part in self.images.split(some)]
         masks = {
             name: torch.cat([F.max_pool2d(part.float(), 2) > 0 for part in mask.split(some)])
@@ -89,7 +89,7 @@ class ImageSet:
 
     def __repr__(self) -> str:
         height, width = self.images.shape[2:]
-        return f"ImageSet({self.name!r}: {len(self)} pictures of {height}×{width}, {len(self.classes)} classes)"
+        return f"ImageSet({self.name!r}: {len(self)} images of {height}×{width}, {len(self.classes)} classes)"
 
 
 def check(argument: str, tensor: torch.Tensor, dtype: torch.dtype, shape: tuple[int | None, ...]) -> None:

@@ -1,6 +1,6 @@
-"""GlyphWorld: pictures on which one can see what attention is for, drawn on the spot.
+"""GlyphWorld: images on which one can see what attention is for, drawn on the spot.
 
-Each picture shows a few glyphs, the candidates, and a cue that names one of them; the label is the shape of the one
+Each image shows a few glyphs, the candidates, and a cue that names one of them; the label is the shape of the one
 named. The candidates are balanced, so a network that adds up local votes stays at a known ceiling. The four puzzles
 differ in where the cue is and how it names the glyph:
 
@@ -34,16 +34,16 @@ ORANGE, SKY, GREEN, YELLOW, RED, PINK, BLUE = COLORS = np.array(  # Okabe and It
 WHITE = np.array((255, 255, 255))
 CHIP_COLORS = np.stack([RED, SKY, GREEN, YELLOW])
 NIGHT = (25, 28, 51)  # darkest level of red, green and blue in the background
-CHUNK = 250  # pictures drawn at once; the bytes do not depend on it
+CHUNK = 250  # images drawn at once; the bytes do not depend on it
 
 
 # ------------------------------------------------------------------------------------------------ chance
 class Draw:
-    """Random numbers for pictures `first` to `first` + `n` − 1, the same on every machine and with every numpy.
+    """Random numbers for images `first` to `first` + `n` − 1, the same on every machine and with every numpy.
 
     numpy promises that the raw words of a bit generator never change, and promises nothing for its distributions: hence
-    words and integer arithmetic only. Every call opens a stream of its own, and every picture reads it at its own
-    place: a picture stays what it is, however many are drawn, and in whatever chunks.
+    words and integer arithmetic only. Every call opens a stream of its own, and every image reads it at its own
+    position: an image stays what it is, however many are drawn, and in whatever chunks.
     """
 
     def __init__(self, key: list[int], first: int, n: int):
@@ -145,7 +145,7 @@ FRAME = flat(coverage((rounded_box(*grid(31, 31), 31, 31, 4) > 0) & (rounded_box
 
 
 def backdrop() -> np.ndarray:
-    """Weights that spread a 4×4 grid smoothly over the picture: (16, 64 · 64), whole numbers that add up to 1024."""
+    """Weights that spread a 4×4 grid smoothly over the image: (16, 64 · 64), whole numbers that add up to 1024."""
     cell, step = np.divmod(np.arange(SIZE), 21)
     weight = 32 * step**2 * (63 - 2 * step) // 21**3
     along = np.zeros((SIZE, 5), np.int64)
@@ -159,7 +159,7 @@ BACKDROP = backdrop()
 
 # ------------------------------------------------------------------------------------------------ a scene
 class Scene:
-    """`n` pictures that a puzzle draws on, all at once: what stands for one picture is an array with n rows.
+    """`n` images that a puzzle draws on, all at once: what stands for one image is an array with n rows.
 
     Attributes
     ----------
@@ -175,8 +175,8 @@ class Scene:
         self.classes = CLASSES
         colors = 4 * np.array(NIGHT)[:, None] + draw.integers(0, 104, 3, 16)  # in quarters of a level
         smooth = colors.reshape(-1, 16).astype(np.float32) @ BACKDROP  # whole and below 2**24: exact in any order
-        dice = draw.bytes(SIZE * SIZE)
-        grain = (dice >> 4).astype(np.int16) + (dice & 15) - 15  # two dice: −15 to 15, most often 0
+        draws = draw.bytes(SIZE * SIZE)
+        grain = (draws >> 4).astype(np.int16) + (draws & 15) - 15  # two dice: −15 to 15, most often 0
         smooth = (smooth * 2**-11).astype(np.int16).reshape(self.n, 3, SIZE * SIZE)  # in halves of a level
         self.pixels = ((smooth + grain[:, None]) >> 1).astype(np.uint8)  # (n, 3, 64 · 64)
         self.owner = np.zeros((self.n, SIZE * SIZE), np.int8)  # 0 background, −1 cue, k + 1 candidate k
@@ -192,15 +192,15 @@ class Scene:
         if not self.swap_cue:
             return order[:, 0]
         if not differs.any(1).all():
-            raise ValueError("swap_cue=True needs candidates of at least two shapes in every picture.")
+            raise ValueError("swap_cue=True needs candidates of at least two shapes in every image.")
         return pick(order, differs.argmax(1))
 
     def tint(self, color: np.ndarray, most: int = 24) -> np.ndarray:
         """`color`, (3,) or (n, 3), with up to `most` levels more or less in each channel."""
         return (color + self.draw.integers(-most, most + 1, 3)).clip(0, 255)
 
-    def places(self, k: int, low: int, high: int, gap: int) -> np.ndarray:
-        """k points (row, column) per picture, from `low` to `high` − 1, at least `gap` pixels apart: (n, k, 2).
+    def positions(self, k: int, low: int, high: int, gap: int) -> np.ndarray:
+        """k points (row, column) per image, from `low` to `high` − 1, at least `gap` pixels apart: (n, k, 2).
 
         Each point is the first of 64 throws that keeps its distance; should none do, the one that keeps the most.
         """
@@ -212,15 +212,15 @@ class Scene:
             chosen = np.concatenate([chosen, pick(throws[:, j], best)[:, None]], 1)
         return chosen
 
-    def glyph(self, shape: np.ndarray | int, color: np.ndarray, place: np.ndarray, candidate: int | None = None):
+    def glyph(self, shape: np.ndarray | int, color: np.ndarray, position: np.ndarray, candidate: int | None = None):
         """Draw a glyph in one of 15 sizes and orientations.
 
         `shape` is a number (DISC, …, STAR) or (n,); the other arguments are those of `stamp`.
         """
         sprites = glyph_sprites()
-        self.stamp(sprites[shape, self.draw.integers(0, sprites.shape[1])], color, place, candidate)
+        self.stamp(sprites[shape, self.draw.integers(0, sprites.shape[1])], color, position, candidate)
 
-    def stamp(self, sprite: np.ndarray, color: np.ndarray, place: np.ndarray, candidate: int | None = None):
+    def stamp(self, sprite: np.ndarray, color: np.ndarray, position: np.ndarray, candidate: int | None = None):
         """Draw a sprite.
 
         Parameters
@@ -229,7 +229,7 @@ class Scene:
             See `flat`; h and w are odd.
         color : (3,) or (n, 3)
             Levels from 0 to 255.
-        place : (2,) or (n, 2)
+        position : (2,) or (n, 2)
             Row and column of its centre, in pixels.
         candidate : int, optional
             Which candidate this is or belongs to. Without it, it is the cue, and is drawn after all candidates.
@@ -237,13 +237,13 @@ class Scene:
         Raises
         ------
         ValueError
-            If a part of the sprite would lie outside the picture.
+            If a part of the sprite would lie outside the image.
         """
         h, w = sprite.shape[-2:]
         half = np.array((h // 2, w // 2))
-        corner = np.broadcast_to(place, (self.n, 2)) - half  # (n, 2), the first row and column
+        corner = np.broadcast_to(position, (self.n, 2)) - half  # (n, 2), the first row and column
         if (corner < 0).any() or (corner + 2 * half >= SIZE).any():
-            raise ValueError(f"place must keep a sprite of {h}×{w} pixels inside the picture: rows {h // 2} to "
+            raise ValueError(f"position must keep a sprite of {h}×{w} pixels inside the image: rows {h // 2} to "
                              f"{SIZE - 1 - h // 2}, columns {w // 2} to {SIZE - 1 - w // 2}.")  # fmt: skip
         inside = (np.arange(h)[:, None] * SIZE + np.arange(w)).ravel()  # (h · w,)
         spot = (corner @ (SIZE, 1) + np.arange(self.n) * SIZE * SIZE)[:, None] + inside  # (n, h · w)
@@ -267,9 +267,9 @@ def key(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
     """Two glyphs of two colours; the chip in the corner shows the colour of the one to read."""
     shapes, colors = scene.draw.shuffled(4)[:, :2], scene.draw.shuffled(4)[:, :2]
     named = scene.choose(shapes)
-    places = scene.places(2, 24, 56, gap=15)
+    positions = scene.positions(2, 24, 56, gap=15)
     for k in range(2):
-        scene.glyph(shapes[:, k], scene.tint(CHIP_COLORS[colors[:, k]]), places[:, k], candidate=k)
+        scene.glyph(shapes[:, k], scene.tint(CHIP_COLORS[colors[:, k]]), positions[:, k], candidate=k)
     scene.stamp(CHIP, scene.tint(CHIP_COLORS[pick(colors, named)], most=16), (6, 6))
     return shapes, named
 
@@ -278,12 +278,12 @@ def frames(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
     """Four glyphs, alike along each diagonal; two frames stand around the diagonal to read."""
     shapes = scene.draw.shuffled(4)[:, :2]  # of the two diagonals
     named = scene.choose(shapes)
-    places = np.array([(16, 16), (16, 46), (46, 16), (46, 46)]) + scene.draw.integers(0, 2, 4, 2)
+    positions = np.array([(16, 16), (16, 46), (46, 16), (46, 46)]) + scene.draw.integers(0, 2, 4, 2)
     for quarter, diagonal in enumerate((0, 1, 1, 0)):
         color = scene.tint(COLORS[scene.draw.integers(0, 7)])
-        scene.glyph(shapes[:, diagonal], color, places[:, quarter], candidate=diagonal)
-    scene.stamp(FRAME, WHITE, pick(places[:, :2], named))  # upper left or upper right
-    scene.stamp(FRAME, WHITE, pick(places[:, 2:], 1 - named))  # and the quarter across
+        scene.glyph(shapes[:, diagonal], color, positions[:, quarter], candidate=diagonal)
+    scene.stamp(FRAME, WHITE, pick(positions[:, :2], named))  # upper left or upper right
+    scene.stamp(FRAME, WHITE, pick(positions[:, 2:], 1 - named))  # and the quarter across
     return shapes, named
 
 
@@ -293,8 +293,8 @@ def board(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
     shapes = scene.draw.shuffled(9) % 3
     named = scene.choose(shapes)
     for k in range(9):
-        place = np.array((20 + 17 * (k // 3), 20 + 17 * (k % 3))) + scene.draw.integers(-1, 2, 2)
-        scene.glyph(shapes[:, k], scene.tint(COLORS[scene.draw.integers(0, 7)]), place, candidate=k)
+        position = np.array((20 + 17 * (k // 3), 20 + 17 * (k % 3))) + scene.draw.integers(-1, 2, 2)
+        scene.glyph(shapes[:, k], scene.tint(COLORS[scene.draw.integers(0, 7)]), position, candidate=k)
     middle, edge = 20 + 17 * np.stack([named // 3, named % 3]), np.full(scene.n, 3)
     scene.stamp(ROW_TICK, WHITE, np.stack([middle[0], edge], 1))
     scene.stamp(COLUMN_TICK, WHITE, np.stack([edge, middle[1]], 1))
@@ -306,10 +306,10 @@ def lookup(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
     shapes = scene.draw.shuffled(4)
     named = scene.choose(shapes)
     hues = scene.draw.integers(0, 1536, 1) + 384 * scene.draw.shuffled(4) + scene.draw.integers(-46, 47, 4)
-    places = scene.places(5, 8, 56, gap=16)
+    positions = scene.positions(5, 8, 56, gap=16)
     for k in range(4):
-        scene.glyph(shapes[:, k], rgb(hues[:, k]), places[:, k], candidate=k)
-    scene.glyph(STAR, rgb(pick(hues, named) + scene.draw.integers(-31, 32)), places[:, 4])
+        scene.glyph(shapes[:, k], rgb(hues[:, k]), positions[:, k], candidate=k)
+    scene.glyph(STAR, rgb(pick(hues, named) + scene.draw.integers(-31, 32)), positions[:, 4])
     return shapes, named
 
 
@@ -326,7 +326,7 @@ CEILINGS = {"key": 1 / 2, "frames": 1 / 2, "board": 1 / 3, "lookup": 1 / 4}
 
 # ------------------------------------------------------------------------------------------------ the dataset
 def glyphworld(puzzle: str | Puzzle, n: int, seed: int = 0, swap_cue: bool = False) -> ImageSet:
-    """Draw `n` pictures of one puzzle.
+    """Draw `n` images of one puzzle.
 
     Parameters
     ----------
@@ -334,41 +334,41 @@ def glyphworld(puzzle: str | Puzzle, n: int, seed: int = 0, swap_cue: bool = Fal
         A name in `PUZZLES`, or a puzzle of your own: a function that draws on a `Scene` and returns the shapes of the
         candidates (n, K) and which of them the cue names (n,). ``PUZZLES["name"] = function`` gives it a name.
     n : int
-        At least 1. 10,000 pictures take a few seconds and 250 MB.
+        At least 1. 10,000 images take a few seconds and 250 MB.
     seed : int, default 0
-        At least 0. Same seed, same bytes, on every machine. The first pictures do not depend on `n`; different seeds
+        At least 0. Same seed, same bytes, on every machine. The first images do not depend on `n`; different seeds
         and different puzzles share nothing: train with one seed and test with another.
     swap_cue : bool, default False
-        The very same pictures, except that each cue names another glyph, of another shape. Label and masks follow; no
+        The very same images, except that each cue names another glyph, of another shape. Label and masks follow; no
         pixel outside the old and the new cue mask changes.
 
     Returns
     -------
     ImageSet
         images uint8 (n, 3, 64, 64); labels int64 (n,), each class equally likely; masks bool (n, 64, 64): "target" and
-        "decoys" hold every pixel that these glyphs cover, if only in part, "cue" every pixel that drawing the cue
+        "distractors" hold every pixel that these glyphs cover, if only in part, "cue" every pixel that drawing the cue
         changed. No two masks overlap.
 
     Raises
     ------
     ValueError
-        For an unknown name, n < 1, seed < 0, or a puzzle that draws outside the picture.
+        For an unknown name, n < 1, seed < 0, or a puzzle that draws outside the image.
     TypeError
         If `n` or `seed` is not an integer.
 
     Notes
     -----
     `CEILINGS` holds the accuracy at which a sum of local votes, trained with cross-entropy, settles. Cross-entropy is
-    convex in the votes, and exchanging two shapes, two colours or two places turns a puzzle into itself: so the best
-    votes treat all candidates alike, and every shape of the picture is as likely as its share of the candidates.
+    convex in the votes, and exchanging two shapes, two colours or two positions turns a puzzle into itself: so the best
+    votes treat all candidates alike, and every shape of the image is as likely as its share of the candidates.
 
     Examples
     --------
-    >>> pictures = glyphworld("key", 100)
-    >>> pictures
-    ImageSet('GlyphWorld key': 100 pictures of 64×64, 4 classes)
+    >>> images = glyphworld("key", 100)
+    >>> images
+    ImageSet('GlyphWorld key': 100 images of 64×64, 4 classes)
     >>> swapped = glyphworld("key", 100, swap_cue=True)
-    >>> (pictures.labels == swapped.labels).sum().item()
+    >>> (images.labels == swapped.labels).sum().item()
     0
 
     A puzzle of your own: two glyphs, and a star right above the one to read.
@@ -391,7 +391,7 @@ def glyphworld(puzzle: str | Puzzle, n: int, seed: int = 0, swap_cue: bool = Fal
 
     images = np.empty((n, 3, SIZE * SIZE), np.uint8)
     labels = np.empty(n, np.int64)
-    masks = {role: np.empty((n, SIZE * SIZE), bool) for role in ("target", "cue", "decoys")}
+    masks = {role: np.empty((n, SIZE * SIZE), bool) for role in ("target", "cue", "distractors")}
     for first in range(0, n, CHUNK):
         some = slice(first, min(first + CHUNK, n))
         scene = Scene(Draw([seed, *name.encode()], first, some.stop - first), swap_cue)
@@ -399,7 +399,7 @@ def glyphworld(puzzle: str | Puzzle, n: int, seed: int = 0, swap_cue: bool = Fal
         images[some], labels[some] = scene.pixels, pick(shapes, named)
         masks["target"][some] = scene.owner == named[:, None] + 1
         masks["cue"][some] = scene.owner == -1
-        masks["decoys"][some] = (scene.owner > 0) & ~masks["target"][some]
+        masks["distractors"][some] = (scene.owner > 0) & ~masks["target"][some]
     return ImageSet(
         name=f"GlyphWorld {name}" + ", cue swapped" * swap_cue,
         images=torch.from_numpy(images).reshape(n, 3, SIZE, SIZE),

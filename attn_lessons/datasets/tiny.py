@@ -20,7 +20,7 @@ SHA256, SIZE = "6198c8ae015e2b3e007c7841da39ec069199b9aa3bfa943a462022fe5e43c821
 
 
 def tiny_imagenet(download: bool = True) -> tuple[ImageSet, ImageSet]:
-    """100,000 pictures to train on and, its validation set, 10,000 to test with, 200 classes.
+    """100,000 images to train on and, its validation set, 10,000 to test with, 200 classes.
 
     Parameters
     ----------
@@ -51,8 +51,8 @@ def tiny_imagenet(download: bool = True) -> tuple[ImageSet, ImageSet]:
 
         ids = sorted(name for (name,) in lines("wnids.txt"))  # n01443537, …
         words = dict(lines("words.txt"))
-        pictures = [name for name in files if name.endswith(".JPEG")]
-        train = {name: name.split("/")[2] for name in sorted(pictures) if name.startswith(f"{NAME}/train/")}
+        images = [name for name in files if name.endswith(".JPEG")]
+        train = {name: name.split("/")[2] for name in sorted(images) if name.startswith(f"{NAME}/train/")}
         test = {f"{NAME}/val/images/{name}": of for name, of, *_ in lines("val/val_annotations.txt")}
 
         def image_set(of_class: dict[str, str]) -> ImageSet:

@@ -5,26 +5,25 @@ from .feature_maps import features, show_features, target_layer
 from .localise import (
     box_masks,
     centre_map,
-    energy_inside,
+    energy_pointing_game,
     insertion_deletion,
+    iou,
     localisation,
-    overlap,
-    place_map,
     pointing_game,
+    spatial_map,
 )
 from .sanity import randomised, sanity_check, similarity, verdict
-from .variance import explained
+from .variance import explained_variance
 
 __all__ = [
     "box_masks",
     "centre_map",
-    "energy_inside",
-    "explained",
+    "energy_pointing_game",
+    "explained_variance",
     "features",
     "insertion_deletion",
+    "iou",
     "localisation",
-    "overlap",
-    "place_map",
     "pointing_game",
     "randomised",
     "sanity_check",
@@ -33,6 +32,7 @@ __all__ = [
     "show_points",
     "show_row",
     "similarity",
+    "spatial_map",
     "target_layer",
     "verdict",
 ]

@@ -22,7 +22,7 @@ from torch import nn
 
 from .. import style
 from ..arguments import one_of
-from .feature_maps import asked, network_input, passed_through, target_layer
+from .feature_maps import activations, network_input, target_classes, target_layer
 from .localise import at_size, must_be_finite, order
 
 
@@ -63,7 +63,7 @@ def cam(
     layer: nn.Module | None = None,
     batch_size: int = 32,
 ) -> torch.Tensor:
-    """Where in each picture a class activation map finds what speaks for a class.
+    """Where in each image a class activation map finds what speaks for a class.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def cam(
     images : torch.Tensor
         uint8 (n, 3, H, W), prepared here as for training; or floating-point, exactly what the model takes.
     labels : torch.Tensor, optional
-        int64 (n,), the class asked about in each picture; the model's own answer if none are given.
+        int64 (n,), the class asked about in each image; the model's own answer if none are given.
     method : {"gradcam", "hirescam", "layercam", "ablationcam", "mean_of_channels"}, default "gradcam"
         The last is a baseline that looks at no class; see `MeanOfChannels`.
     layer : nn.Module, optional
@@ -82,8 +82,8 @@ def cam(
     Returns
     -------
     torch.Tensor
-        (n, H, W) on the CPU, each map from 0 to 1 on a scale of its own: compare places in a map, not maps. All 0 where
-        the method found nothing that speaks for the class.
+        (n, H, W) on the CPU, each map from 0 to 1 on a scale of its own: compare positions in a map, not maps. All 0
+        where the method found nothing that speaks for the class.
 
     Raises
     ------
@@ -105,8 +105,8 @@ def cam(
     one_of("method", method, METHODS)
     layer = target_layer(model) if layer is None else layer
     x = network_input(model, images)
-    scores = torch.cat([passed_through(model, part, layer)[1].detach() for part in x.split(batch_size)])
-    labels = asked(scores, labels)
+    logits = torch.cat([activations(model, part, layer)[1].detach() for part in x.split(batch_size)])
+    labels = target_classes(logits, labels)
     # The library writes into what it explains: it gets a copy, whose layers never overwrite what a hook has kept.
     name = next(name for name, module in model.named_modules() if module is layer)
     twin = copy.deepcopy(model).requires_grad_(False)
@@ -115,10 +115,10 @@ def cam(
             module.inplace = False
     tool = METHODS[method](twin, [twin.get_submodule(name)])
     # AblationCAM divides by the score, which turns its map round where that is negative: so every score starts at 1.
-    before = scores.gather(1, labels[:, None])[:, 0].tolist()
+    before = logits.gather(1, labels[:, None])[:, 0].tolist()
     targets = [lambda said, k=k, b=b: said[k] - b + 1 for k, b in zip(labels.tolist(), before, strict=True)]
     maps = []
-    with torch.enable_grad(), redirect_stderr(io.StringIO()):  # AblationCAM draws a progress bar for every picture
+    with torch.enable_grad(), redirect_stderr(io.StringIO()):  # AblationCAM draws a progress bar for every image
         for i in range(0, len(x), batch_size):
             # If the input asks for a gradient, one passes through the layer, even if no parameter asks for any.
             part = x[i : i + batch_size].detach().clone().requires_grad_()
@@ -128,22 +128,22 @@ def cam(
 
 
 def road(model: nn.Module, images: torch.Tensor, maps: torch.Tensor, labels: torch.Tensor | None = None) -> float:
-    """Remove and debias: how much more the answer suffers when the places that a map points to are painted over.
+    """Remove and debias: how much more the answer suffers when the positions that a map points to are painted over.
 
-    Places are painted over with a blend of their neighbours, so that no hole with the shape of the object remains.
-    Slow: seconds for twenty pictures of 32×32, and many times that for larger ones.
+    Positions are painted over with a blend of their neighbours, so that no hole with the shape of the object remains.
+    Slow: seconds for twenty images of 32×32, and many times that for larger ones.
 
     Parameters
     ----------
     model, images, labels
         As for `cam`.
     maps : torch.Tensor
-        (n, h, w), one map a picture.
+        (n, h, w), one map an image.
 
     Returns
     -------
     float
-        Half the difference between the probability of the class with the lowest 10, 20 … 90 % of the places painted
+        Half the difference between the probability of the class with the lowest 10, 20 … 90 % of the positions painted
         over, and with the highest. 0 by chance, at most 1/2; below 0, the map points away from what counts.
 
     Notes
@@ -155,15 +155,15 @@ def road(model: nn.Module, images: torch.Tensor, maps: torch.Tensor, labels: tor
     x = network_input(model, images)
     with torch.no_grad():
         twin = copy.deepcopy(model).eval()
-        targets = [ClassifierOutputSoftmaxTarget(k) for k in asked(twin(x), labels).tolist()]
-    # Ranks, not values: with many zeros in a map, no threshold would part the places, and all of them were removed.
+        targets = [ClassifierOutputSoftmaxTarget(k) for k in target_classes(twin(x), labels).tolist()]
+    # Ranks, not values: with many zeros in a map, no threshold would part the positions, and all of them were removed.
     ranks = 1 - order(at_size(maps, x.shape[2:]))
     return float(ROADCombined()(x, ranks.numpy(), targets, twin).mean())
 
 
 def overlay(image: torch.Tensor, one: torch.Tensor, ax: Axes, title: str = "") -> Axes:
-    """A map (h, w), from 0 to 1, over its picture, uint8 (3, H, W): bright where the map is high."""
+    """A map (h, w), from 0 to 1, over its image, uint8 (3, H, W): bright where the map is high."""
     over = at_size(one[None].cpu(), image.shape[1:])[0].clamp(0, 1).numpy()
     rgb = image.permute(1, 2, 0).cpu().numpy().astype("float32") / 255  # the library wants 0 to 1
     mixed = show_cam_on_image(rgb, over, use_rgb=True, colormap=cv2.COLORMAP_VIRIDIS)
-    return style.picture(torch.from_numpy(mixed).permute(2, 0, 1), ax, title)
+    return style.show_image(torch.from_numpy(mixed).permute(2, 0, 1), ax, title)

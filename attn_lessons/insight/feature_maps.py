@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 def target_layer(model: nn.Module) -> nn.Module:
-    """The last layer of a network of this course that still knows places, attention included, before its last pooling.
+    """The last layer of a network of this course with spatial maps: attention included, before its last pooling.
 
-    Behind that pooling a VGG has a single place left of a 32×32 picture, and nothing to draw.
+    Behind that pooling a VGG has a single position left of a 32×32 image, and nothing to draw.
 
     Raises
     ------
@@ -48,30 +48,30 @@ def target_layer(model: nn.Module) -> nn.Module:
 
 
 def network_input(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
-    """(n, 3, H, W) on the model's device: uint8 pictures prepared as for training, floating-point ones as they are."""
+    """(n, 3, H, W) on the model's device: uint8 images prepared as for training, floating-point ones as they are."""
     if not isinstance(images, torch.Tensor) or images.dim() != 4 or not len(images):
         got = f"shape {tuple(images.shape)}" if isinstance(images, torch.Tensor) else f"type {type(images).__name__}"
         raise ValueError(
-            f"images must be a tensor of shape (n, 3, H, W), n at least 1; these have {got}: one picture is images[:1]."
+            f"images must be a tensor of shape (n, 3, H, W), n at least 1; these have {got}: one image is images[:1]."
         )
     device = next(model.parameters(), torch.empty(0)).device
     return prepare(images.to(device)) if images.dtype == torch.uint8 else images.to(device)
 
 
-def asked(scores: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
-    """The class asked about, one a picture: `labels`, or the model's answers if there are none."""
+def target_classes(logits: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
+    """The class asked about, one an image: `labels`, or the model's answers if there are none."""
     if labels is None:
-        return scores.argmax(1)
-    check("labels", labels, torch.int64, scores.shape[:1])
-    if not 0 <= labels.min() <= labels.max() < scores.shape[1]:
+        return logits.argmax(1)
+    check("labels", labels, torch.int64, logits.shape[:1])
+    if not 0 <= labels.min() <= labels.max() < logits.shape[1]:
         raise ValueError(
-            f"labels go from {labels.min()} to {labels.max()}; this model's {scores.shape[1]} classes are 0 to "
-            f"{scores.shape[1] - 1}."
+            f"labels go from {labels.min()} to {labels.max()}; this model's {logits.shape[1]} classes are 0 to "
+            f"{logits.shape[1] - 1}."
         )
-    return labels.to(scores.device)
+    return labels.to(logits.device)
 
 
-def passed_through(model: nn.Module, x: torch.Tensor, layer: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
+def activations(model: nn.Module, x: torch.Tensor, layer: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
     """What `layer` gives, (n, C, h, w), and the scores, (n, K), as a function of just that; the model stays as is."""
     if not isinstance(layer, nn.Module):
         raise TypeError(
@@ -86,7 +86,7 @@ def passed_through(model: nn.Module, x: torch.Tensor, layer: nn.Module) -> tuple
     hook = layer.register_forward_hook(keep)
     try:
         with evaluation_mode(model), torch.enable_grad():
-            scores = model(x)
+            logits = model(x)
     finally:
         hook.remove()
     if len(kept) != 1 or kept[0] is None or kept[0].dim() != 4:
@@ -94,7 +94,7 @@ def passed_through(model: nn.Module, x: torch.Tensor, layer: nn.Module) -> tuple
             f"layer must be a module of this very model that runs once and gives maps, (n, C, h, w); this "
             f"{type(layer).__name__} ran {len(kept)} times" + ("." if len(kept) != 1 else " and gave something else.")
         )
-    return kept[0], scores
+    return kept[0], logits
 
 
 @torch.enable_grad()
@@ -109,15 +109,15 @@ def features(
     images : torch.Tensor
         uint8 (n, 3, H, W), prepared here as for training; or floating-point, exactly what the model takes.
     labels : torch.Tensor, optional
-        int64 (n,), the class asked about in each picture; the model's own answer if none are given.
+        int64 (n,), the class asked about in each image; the model's own answer if none are given.
     layer : nn.Module, optional
         A module of `model` that gives maps; `target_layer` if none is given.
 
     Returns
     -------
     maps, contributions : torch.Tensor
-        (n, C, h, w) and (n, C): gradient × feature, added up over all places. If everything behind the layer is linear,
-        the contributions add up to the score, but for its biases.
+        (n, C, h, w) and (n, C): gradient × feature, added up over all positions. If everything behind the layer is
+        linear, the contributions add up to the score, but for its biases.
 
     Raises
     ------
@@ -131,15 +131,15 @@ def features(
     (torch.Size([5, 48, 16, 16]), torch.Size([5, 48]))
     """
     layer = target_layer(model) if layer is None else layer
-    maps, scores = passed_through(model, network_input(model, images), layer)
-    score = scores.gather(1, asked(scores, labels)[:, None]).sum()
+    maps, logits = activations(model, network_input(model, images), layer)
+    score = logits.gather(1, target_classes(logits, labels)[:, None]).sum()
     (gradient,) = torch.autograd.grad(score, maps)  # of the maps alone: no parameter's gradient is touched
     maps = maps.detach()
     return maps, (maps * gradient).sum((2, 3))
 
 
 def show_features(maps: torch.Tensor, contributions: torch.Tensor, ax: Axes, most: int = 8) -> Axes:
-    """The maps (C, h, w) of one picture that say the most for (+) or against (−) the class, the strongest first.
+    """The maps (C, h, w) of one image that say the most for (+) or against (−) the class, the strongest first.
 
     Above each its channel, and its share of all that is said; each is drawn from its lowest to its highest value.
     """
@@ -147,13 +147,13 @@ def show_features(maps: torch.Tensor, contributions: torch.Tensor, ax: Axes, mos
 
     from .. import style
 
-    best, share = contributions.abs().argsort(descending=True)[:most], contributions / contributions.abs().sum()
+    best, fraction = contributions.abs().argsort(descending=True)[:most], contributions / contributions.abs().sum()
     columns, gap = min(4, len(best)), 2 + maps.shape[1] // 4
     grid = make_grid(maps[best, None], columns, gap, normalize=True, scale_each=True, pad_value=float("nan"))
     ax.imshow(grid[0].cpu().numpy(), cmap=style.HEAT)
     for i, channel in enumerate(best.tolist()):
         row, column = divmod(i, columns)
         x, y = gap + column * (maps.shape[2] + gap), gap + row * (maps.shape[1] + gap)
-        ax.text(x, y - 1, f"{channel}: {share[channel]:+.0%}", fontsize=10, va="bottom")
+        ax.text(x, y - 1, f"{channel}: {fraction[channel]:+.0%}", fontsize=10, va="bottom")
     ax.set_axis_off()
     return ax

@@ -1,6 +1,6 @@
 """Does it look at the object? Maps scored against a ground-truth mask, beside the score of looking anywhere.
 
-Introduced in lesson 03; energy, overlap, insertion and deletion in lesson 10.
+Introduced in lesson 03; energy, IoU, insertion and deletion in lesson 10.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from torch import nn
 
 from ..datasets.image_set import check
 from ..measure import evaluation_mode
-from .feature_maps import asked, network_input
+from .feature_maps import network_input, target_classes
 
-STEPS = 16  # shares of a picture, from none to all, at which insertion and deletion ask the model
+STEPS = 16  # fractions of an image, from none to all, at which insertion and deletion ask the model
 
 
 def pointing_game(maps: torch.Tensor, masks: torch.Tensor) -> dict[str, float]:
@@ -23,17 +23,17 @@ def pointing_game(maps: torch.Tensor, masks: torch.Tensor) -> dict[str, float]:
     Parameters
     ----------
     maps : torch.Tensor
-        (n, h, w), one map a picture. A coarser grid than the picture's is fine: a cell is on the object if any of its
+        (n, h, w), one map an image. A coarser grid than the image's is fine: a cell is on the object if any of its
         pixels is.
     masks : torch.Tensor
-        bool (n, H, W), the object in each picture.
+        bool (n, H, W), the object in each image.
 
     Returns
     -------
     dict
-        ``score``: the share of pictures whose highest place is on the object, 0 to 1; several equally high places share
-        their picture, so that a map without any preference scores as chance does. ``chance``: what pointing anywhere
-        would score.
+        ``score``: the share of images whose highest position is on the object, 0 to 1; several equally high positions
+        share their image, so that a map without any preference scores as chance does. ``chance``: what pointing
+        anywhere would score.
 
     Raises
     ------
@@ -57,8 +57,8 @@ def pointing_game(maps: torch.Tensor, masks: torch.Tensor) -> dict[str, float]:
     return {"score": hit.mean().item(), "chance": on_object.mean().item()}
 
 
-def place_map(seen: dict[str, dict[str, torch.Tensor]]) -> torch.Tensor | None:
-    """By what each place is multiplied altogether, (B, H, W), from what `watch` saw; None if no gate knew of places.
+def spatial_map(seen: dict[str, dict[str, torch.Tensor]]) -> torch.Tensor | None:
+    """The product of all spatial gates, (B, H, W), from what `watch` recorded; None if there is no spatial gate.
 
     Spatial maps count as they are, coordinate attention's as the mean of its gates over the channels; modules with maps
     of equal size are multiplied.
@@ -73,7 +73,7 @@ def place_map(seen: dict[str, dict[str, torch.Tensor]]) -> torch.Tensor | None:
     >>> from attn_lessons.attention import CBAM, watch
     >>> with watch(cbam := CBAM(32)) as seen:
     ...     _ = cbam(torch.rand(4, 32, 8, 6))
-    >>> place_map(seen).shape
+    >>> spatial_map(seen).shape
     torch.Size([4, 8, 6])
     """
     product = None
@@ -104,21 +104,21 @@ def must_be_finite(maps: torch.Tensor, argument: str = "maps") -> None:
         raise ValueError(f"{argument} must hold finite numbers; {(~maps.isfinite()).sum()} of these are nan or inf.")
 
 
-def energy_inside(maps: torch.Tensor, masks: torch.Tensor) -> dict[str, float]:
+def energy_pointing_game(maps: torch.Tensor, masks: torch.Tensor) -> dict[str, float]:
     """Which part of all that a map holds lies on the object.
 
     Parameters
     ----------
     maps : torch.Tensor
-        (n, h, w), nowhere below 0. Each cell of a coarser grid than the picture's spreads over its pixels.
+        (n, h, w), nowhere below 0. Each cell of a coarser grid than the image's spreads over its pixels.
     masks : torch.Tensor
-        bool (n, H, W), the object in each picture.
+        bool (n, H, W), the object in each image.
 
     Returns
     -------
     dict
-        ``score``, the mean over the pictures, 0 to 1; an empty map, all 0, counts as one without a preference.
-        ``chance``: what a map without a preference scores, the part of the picture that the object covers.
+        ``score``, the mean over the images, 0 to 1; an empty map, all 0, counts as one without a preference.
+        ``chance``: what a map without a preference scores, the part of the image that the object covers.
 
     Raises
     ------
@@ -132,7 +132,7 @@ def energy_inside(maps: torch.Tensor, masks: torch.Tensor) -> dict[str, float]:
     Examples
     --------
     >>> maps = torch.tensor([[[0.0, 0.75], [0.25, 0.0]]])
-    >>> energy_inside(maps, torch.tensor([[[False, True], [False, False]]]))
+    >>> energy_pointing_game(maps, torch.tensor([[[False, True], [False, False]]]))
     {'score': 0.75, 'chance': 0.25}
     """
     check_maps(maps, masks)
@@ -144,22 +144,22 @@ def energy_inside(maps: torch.Tensor, masks: torch.Tensor) -> dict[str, float]:
     return {"score": inside.mean().item(), "chance": covered.mean().item()}
 
 
-def overlap(maps: torch.Tensor, masks: torch.Tensor, threshold: float = 0.5) -> dict[str, float]:
+def iou(maps: torch.Tensor, masks: torch.Tensor, threshold: float = 0.5) -> dict[str, float]:
     """How well the bright part of a map covers the object, and nothing else: intersection over union.
 
     Parameters
     ----------
     maps : torch.Tensor
-        (n, h, w). Cells of a coarser grid than the picture's are drawn as squares.
+        (n, h, w). Cells of a coarser grid than the image's are drawn as squares.
     masks : torch.Tensor
-        bool (n, H, W), the object in each picture.
+        bool (n, H, W), the object in each image.
     threshold : float, default 0.5
         Bright is what lies at least this far up from the map's lowest to its highest value.
 
     Returns
     -------
     dict
-        ``score``, the mean over the pictures, 0 to 1; of an empty map, everything is bright. ``chance``: what as many
+        ``score``, the mean over the images, 0 to 1; of an empty map, everything is bright. ``chance``: what as many
         bright pixels score, strewn anywhere.
 
     Raises
@@ -170,7 +170,7 @@ def overlap(maps: torch.Tensor, masks: torch.Tensor, threshold: float = 0.5) -> 
     Examples
     --------
     >>> maps = torch.tensor([[[0.1, 0.9], [0.2, 0.6]]])
-    >>> overlap(maps, torch.tensor([[[False, True], [False, False]]]))
+    >>> iou(maps, torch.tensor([[[False, True], [False, False]]]))
     {'score': 0.5, 'chance': 0.2}
     """
     check_maps(maps, masks)
@@ -179,7 +179,7 @@ def overlap(maps: torch.Tensor, masks: torch.Tensor, threshold: float = 0.5) -> 
     bright = F.interpolate(bright, size=masks.shape[1:], mode="nearest-exact")[:, 0].bool().cpu()  # (n, H, W)
     masks = masks.cpu()
     union = (bright | masks).sum((1, 2))
-    a, b = bright.double().mean((1, 2)), masks.double().mean((1, 2))  # the parts of the picture that they cover
+    a, b = bright.double().mean((1, 2)), masks.double().mean((1, 2))  # the parts of the image that they cover
     return {
         "score": ((bright & masks).sum((1, 2)) / union).mean().item(),
         "chance": (a * b / (a + b - a * b)).mean().item(),
@@ -189,7 +189,7 @@ def overlap(maps: torch.Tensor, masks: torch.Tensor, threshold: float = 0.5) -> 
 def box_masks(boxes: torch.Tensor, height: int, width: int) -> torch.Tensor:
     """Masks, bool (n, height, width), of boxes (n, 4): x and y of the first and of the last pixel inside.
 
-    A disc fills only π/4 of its box: a map that is exactly the object does not reach an overlap of 1.
+    A disc fills only π/4 of its box: a map that is exactly the object does not reach an IoU of 1.
 
     Examples
     --------
@@ -204,26 +204,26 @@ def box_masks(boxes: torch.Tensor, height: int, width: int) -> torch.Tensor:
 
 
 def centre_map(height: int, width: int) -> torch.Tensor:
-    """A map (height, width) that looks at no picture: a soft spot in the middle, where photographers put objects."""
+    """A map (height, width) that looks at no image: a soft spot in the middle, where photographers put objects."""
     x, y = (((torch.arange(size) + 0.5) / size - 0.5) / 0.25 for size in (width, height))
     return torch.exp(-(y[:, None] ** 2 + x**2) / 2)
 
 
 def localisation(maps: torch.Tensor, masks: torch.Tensor) -> pd.DataFrame:
-    """Pointing game, energy inside and overlap, one row each, beside chance and the spot in the middle (`centre_map`).
+    """Three scores, one row each, beside chance and the centre baseline (`centre_map`).
 
     Examples
     --------
     >>> masks = torch.zeros(1, 8, 8, dtype=torch.bool)
     >>> masks[0, :4, :4] = True
     >>> localisation(masks.float(), masks).round(2)
-                   score  chance  centre
-    pointing game    1.0    0.25    0.25
-    energy inside    1.0    0.25    0.25
-    overlap          1.0    0.14    0.14
+                                score  chance  centre
+    pointing game                 1.0    0.25    0.25
+    energy-based pointing game    1.0    0.25    0.25
+    IoU                           1.0    0.14    0.14
     """
     check_maps(maps, masks)
-    games = {"pointing game": pointing_game, "energy inside": energy_inside, "overlap": overlap}
+    games = {"pointing game": pointing_game, "energy-based pointing game": energy_pointing_game, "IoU": iou}
     middle = centre_map(*maps.shape[1:]).to(maps.device).expand_as(maps)
     rows = {name: {**game(maps, masks), "centre": game(middle, masks)["score"]} for name, game in games.items()}
     return pd.DataFrame(rows).T
@@ -233,9 +233,9 @@ def localisation(maps: torch.Tensor, masks: torch.Tensor) -> pd.DataFrame:
 def insertion_deletion(
     model: nn.Module, images: torch.Tensor, maps: torch.Tensor, labels: torch.Tensor | None = None
 ) -> pd.DataFrame:
-    """How fast the answer comes when places are shown in a map's order, and goes when they are taken away in it.
+    """How fast the answer comes when positions are shown in a map's order, and goes when they are taken away in it.
 
-    A place that is not shown has the mean colour of its picture.
+    A position that is not shown has the mean colour of its image.
 
     Parameters
     ----------
@@ -244,16 +244,17 @@ def insertion_deletion(
     images : torch.Tensor
         uint8 (n, 3, H, W), prepared here as for training; or floating-point, exactly what the model takes.
     maps : torch.Tensor
-        (n, h, w), one map a picture. Equal places come in an order drawn by lot.
+        (n, h, w), one map an image. Equal positions come in an order drawn by lot.
     labels : torch.Tensor, optional
-        int64 (n,), the class asked about in each picture; the model's own answer if none are given.
+        int64 (n,), the class asked about in each image; the model's own answer if none are given.
 
     Returns
     -------
     pandas.DataFrame
         ``order``: "given", "chance" (random spots: random pixels would tear apart every shape, and seem to find it) or
-        "centre"; ``share`` of the picture, 0 to 1; ``insertion`` and ``deletion``: the class's mean probability with
-        that share shown, or taken away. The mean of a curve is its area: high is good for insertion, low for deletion.
+        "centre"; ``fraction`` of the image, 0 to 1; ``insertion`` and ``deletion``: the class's mean probability with
+        that fraction shown, or taken away. The mean of a curve is its area: high is good for insertion, low for
+        deletion.
 
     Notes
     -----
@@ -268,20 +269,20 @@ def insertion_deletion(
     """
     x = network_input(model, images)
     if maps.dim() != 3 or len(maps) != len(x):
-        raise ValueError(f"maps must have shape ({len(x)}, h, w), one a picture; these have {tuple(maps.shape)}.")
+        raise ValueError(f"maps must have shape ({len(x)}, h, w), one an image; these have {tuple(maps.shape)}.")
     must_be_finite(maps)
     size, mean, rows = x.shape[2:], x.mean((2, 3), keepdim=True), []
     spots = torch.rand(len(x), 8, 8, generator=torch.Generator().manual_seed(0))
-    arms = {"given": maps, "chance": spots, "centre": centre_map(*size).expand(len(x), -1, -1)}
+    variants = {"given": maps, "chance": spots, "centre": centre_map(*size).expand(len(x), -1, -1)}
     with evaluation_mode(model):
-        which = asked(model(x), labels)[:, None].repeat(2, 1)
-        for name, arm in arms.items():
-            places = order(at_size(arm, size))[:, None].to(x.device)
+        which = target_classes(model(x), labels)[:, None].repeat(2, 1)
+        for name, variant in variants.items():
+            positions = order(at_size(variant, size))[:, None].to(x.device)
             for step in range(STEPS + 1):
-                first = places < step / STEPS
-                pictures = torch.cat([torch.where(first, x, mean), torch.where(first, mean, x)])
-                said = model(pictures).softmax(1).gather(1, which).view(2, -1).mean(1).tolist()
-                rows.append({"order": name, "share": step / STEPS, "insertion": said[0], "deletion": said[1]})
+                first = positions < step / STEPS
+                shown = torch.cat([torch.where(first, x, mean), torch.where(first, mean, x)])
+                said = model(shown).softmax(1).gather(1, which).view(2, -1).mean(1).tolist()
+                rows.append({"order": name, "fraction": step / STEPS, "insertion": said[0], "deletion": said[1]})
     return pd.DataFrame(rows)
 
 
@@ -291,9 +292,9 @@ def at_size(maps: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
 
 
 def order(maps: torch.Tensor) -> torch.Tensor:
-    """Each place's turn, from 0 for the highest to almost 1, (n, H, W) on the CPU; equal places in a lot's order."""
+    """Each position's rank, from 0 for the highest to almost 1, (n, H, W) on the CPU; ties in random order."""
     flat = maps.flatten(1).cpu()
-    lot = torch.randperm(flat.shape[1], generator=torch.Generator().manual_seed(0))
-    turns = lot[flat[:, lot].argsort(dim=1, descending=True, stable=True)]
+    shuffled = torch.randperm(flat.shape[1], generator=torch.Generator().manual_seed(0))
+    turns = shuffled[flat[:, shuffled].argsort(dim=1, descending=True, stable=True)]
     steps = torch.arange(flat.shape[1]) / flat.shape[1]
     return torch.empty_like(flat).scatter_(1, turns, steps.expand_as(flat)).view(maps.shape)

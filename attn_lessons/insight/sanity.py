@@ -1,4 +1,4 @@
-"""Does an explanation depend on what the network has learned? If not, it explains the picture, not the network.
+"""Does an explanation depend on what the network has learned? If not, it explains the image, not the network.
 
 Adebayo et al.: Sanity Checks for Saliency Maps. NeurIPS 2018. https://arxiv.org/abs/1810.03292
 Introduced in lesson 10.
@@ -124,7 +124,7 @@ def sanity_check(
     model : nn.Module
     others : iterable of (str, nn.Module)
         ``randomised(model, images)``, or ``[("shuffled labels", network)]`` with one trained on labels that were dealt
-        out anew among the pictures.
+        out anew among the images.
     images : torch.Tensor
         As for `attn_lessons.insight.features`.
     explain : callable
@@ -134,7 +134,7 @@ def sanity_check(
     Returns
     -------
     pandas.DataFrame
-        One row a network: ``network``, its name, and ``similarity``, the mean over the pictures.
+        One row a network: ``network``, its name, and ``similarity``, the mean over the images.
     """
     with torch.no_grad(), evaluation_mode(model):
         labels = model(network_input(model, images)).argmax(1).cpu()
@@ -156,7 +156,7 @@ def verdict(checked: pd.DataFrame) -> str:
     >>> verdict(pd.DataFrame({"network": ["head", "conv"], "similarity": [1.0, 0.2]}))
     "Failed: at 'head' the maps are still the same (rank correlation 1.00): what was learned there does not enter them."
     >>> verdict(pd.DataFrame({"network": ["head", "conv"], "similarity": [0.8, 0.7]}))
-    'Failed: without what was learned, the maps are still alike (rank correlation 0.70): they show the picture.'
+    'Failed: without what was learned, the maps are still alike (rank correlation 0.70): they show the image.'
     """
     same, last = checked[checked.similarity >= SAME], checked.similarity.iloc[-1]
     if len(same):
@@ -168,6 +168,6 @@ def verdict(checked: pd.DataFrame) -> str:
     if abs(last) >= ALIKE:
         return (
             f"Failed: without what was learned, the maps are still alike (rank correlation {last:.2f}): they show the "
-            f"picture."
+            f"image."
         )
     return f"Passed: without what was learned, the maps are others (rank correlation {last:.2f})."

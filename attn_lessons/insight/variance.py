@@ -10,15 +10,15 @@ import torch
 from .localise import must_be_finite
 
 
-def explained(values: torch.Tensor, groups: torch.Tensor) -> float:
+def explained_variance(values: torch.Tensor, groups: torch.Tensor) -> float:
     """Which part of the variance of `values` lies between groups: 0 if groups do not matter, 1 if nothing else does.
 
     Parameters
     ----------
     values : torch.Tensor
-        (n, channels), the gates of n pictures, for example.
+        (n, channels), the gates of n images, for example.
     groups : torch.Tensor
-        int64 (n,), the group of each picture.
+        int64 (n,), the group of each image.
 
     Returns
     -------
@@ -32,7 +32,7 @@ def explained(values: torch.Tensor, groups: torch.Tensor) -> float:
 
     Examples
     --------
-    >>> explained(torch.tensor([[1.0], [1.0], [3.0], [3.0]]), torch.tensor([0, 0, 1, 1]))
+    >>> explained_variance(torch.tensor([[1.0], [1.0], [3.0], [3.0]]), torch.tensor([0, 0, 1, 1]))
     1.0
     """
     if values.dim() != 2 or groups.shape != values.shape[:1]:

@@ -41,7 +41,7 @@ def start(profile: str = "quick") -> Lesson:
     Parameters
     ----------
     profile : {"quick", "full"}, default "quick"
-        "quick" is what a laptop does in about a minute, and what is tested; "full" takes more pictures, epochs, seeds.
+        "quick" is what a laptop does in about a minute, and what is tested; "full" takes more images, epochs, seeds.
     """
     one_of("profile", profile, PROFILES)
     style.use()

@@ -1,4 +1,4 @@
-"""Something to move: sliders above a picture that is an ordinary output, so that a page that runs nothing shows it."""
+"""Something to move: sliders above a figure that is an ordinary output, so that a page that runs nothing shows it."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def explore(draw: Callable[..., tuple[Figure, str]], **controls) -> None:
         Takes the controls by name; returns the figure and its text for who cannot see it.
     **controls
         As ``ipywidgets.interact`` takes them: ``(low, high, step)`` for a slider, a list for a menu, or a widget. The
-        picture at first is drawn with the defaults of `draw`.
+        figure at first is drawn with the defaults of `draw`.
     """
     # interactive() turns (low, high, step) into sliders and reads the defaults of `draw`. Its own output area is left
-    # out: the picture goes into the cell's output, which a saved notebook keeps.
+    # out: the figure goes into the cell's output, which a saved notebook keeps.
     named = {widget._kwarg: widget for widget in widgets.interactive(draw, {"manual": True}, **controls).kwargs_widgets}
-    sliders = [widget for widget in named.values() if isinstance(widget, widgets.DOMWidget)]  # fixed(…) has no picture
+    sliders = [widget for widget in named.values() if isinstance(widget, widgets.DOMWidget)]  # fixed(…) has no figure
 
-    def picture() -> tuple[dict, dict]:
+    def drawn() -> tuple[dict, dict]:
         return png(*draw(**{name: widget.value for name, widget in named.items()}))
 
     box = widgets.VBox(sliders)
@@ -42,11 +42,11 @@ def explore(draw: Callable[..., tuple[Figure, str]], **controls) -> None:
         },
         raw=True,
     )
-    data, metadata = picture()
+    data, metadata = drawn()
     shown = display(data, metadata=metadata, raw=True, display_id=True)
 
     def redraw(_change) -> None:
-        data, metadata = picture()
+        data, metadata = drawn()
         shown.update(data, metadata=metadata, raw=True)
 
     for slider in sliders:

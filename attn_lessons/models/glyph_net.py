@@ -1,4 +1,4 @@
-"""GlyphNet: a network that is short-sighted on purpose, so that only attention can bring in the rest of the picture.
+"""GlyphNet: a network that is short-sighted on purpose, so that only attention can bring in the rest of the image.
 
 Introduced in lesson 01.
 """
@@ -16,7 +16,7 @@ from .network import Network
 
 
 class GlyphNet(Network):
-    """Three convolutions, then an average over all places: the network that reads GlyphWorld in lessons 01 to 07.
+    """Three convolutions, then an average over all positions: the network that reads GlyphWorld in lessons 01 to 07.
 
     Parameters
     ----------
@@ -24,14 +24,14 @@ class GlyphNet(Network):
     attention : str or callable, default "none"
         What stands in the two slots, after the second and the third convolution: a name or a class that
         `attn_lessons.attention.build_attention` takes.
-    far_sighted : bool, default False
+    deep : bool, default False
         Add three more convolutions, after which a cell sees 63×63 pixels: the control of lesson 01.
     **options
         Handed on to the mechanism.
 
     Notes
     -----
-    Pictures of 64×64 pixels become 16×16 cells; a cell sees 7×7 pixels. Without attention, the answer is a sum of local
+    Images of 64×64 pixels become 16×16 cells; a cell sees 7×7 pixels. Without attention, the answer is a sum of local
     votes, which settles at the ceiling of a GlyphWorld puzzle (`attn_lessons.datasets.CEILINGS`). The slots are filled
     last, so that one seed gives one and the same backbone, whatever stands in the slots.
     """
@@ -40,7 +40,7 @@ class GlyphNet(Network):
         self,
         num_classes: int = 4,
         attention: str | Callable[..., nn.Module] = "none",
-        far_sighted: bool = False,
+        deep: bool = False,
         **options,
     ):
         super().__init__()
@@ -51,7 +51,7 @@ class GlyphNet(Network):
         self.features.attention2 = nn.Identity()
         self.features.block3 = self.block(48, 48, kernel=1)
         self.features.attention3 = nn.Identity()
-        if far_sighted:
+        if deep:
             self.features.block4 = self.block(48, 48, kernel=3, stride=2)
             self.features.block5 = self.block(48, 48, kernel=3, stride=2)
             self.features.block6 = self.block(48, 48, kernel=3)
@@ -67,13 +67,13 @@ class GlyphNet(Network):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, 3, H, W)
         if x.dim() != 4 or x.shape[1] != 3:
-            raise ValueError(f"GlyphNet takes pictures of shape (B, 3, H, W); these have shape {tuple(x.shape)}.")
-        features = self.features(x)  # (B, 48, H/4, W/4); far-sighted: H/16, W/16
+            raise ValueError(f"GlyphNet takes images of shape (B, 3, H, W); these have shape {tuple(x.shape)}.")
+        features = self.features(x)  # (B, 48, H/4, W/4); deep: H/16, W/16
         return self.classify(self.norm(features.mean((2, 3))))  # (B, num_classes)
 
     @torch.no_grad()
-    def votes(self, x: torch.Tensor) -> torch.Tensor:  # (B, 3, H, W)
-        """What every place says alone, (B, num_classes, h, w): in evaluation mode, their mean is the answer."""
+    def position_logits(self, x: torch.Tensor) -> torch.Tensor:  # (B, 3, H, W)
+        """What every position says alone, (B, num_classes, h, w): in evaluation mode, their mean is the answer."""
         features = self.features(x).permute(0, 2, 3, 1)  # (B, h, w, 48)
-        votes = self.classify(self.norm(features.flatten(0, 2)))
-        return votes.unflatten(0, features.shape[:3]).permute(0, 3, 1, 2)
+        position_logits = self.classify(self.norm(features.flatten(0, 2)))
+        return position_logits.unflatten(0, features.shape[:3]).permute(0, 3, 1, 2)

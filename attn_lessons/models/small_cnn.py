@@ -22,7 +22,7 @@ class SmallCNN(Network):
     ----------
     num_classes : int, default 10
     image_size : int, default 32
-        Height and width of the pictures in pixels; a multiple of 8, since three poolings halve it three times.
+        Height and width of the images in pixels; a multiple of 8, since three poolings halve it three times.
     attention : str or callable, default "none"
         What stands in the three slots: a name or a class that `attn_lessons.attention.build_attention` takes.
     **options
@@ -31,7 +31,7 @@ class SmallCNN(Network):
     Raises
     ------
     ValueError
-        If `image_size` is no multiple of 8, or a picture of another size comes in.
+        If `image_size` is no multiple of 8, or an image of another size comes in.
 
     Notes
     -----
@@ -76,7 +76,7 @@ class SmallCNN(Network):
         size = self.image_size
         if x.dim() != 4 or x.shape[1:] != (3, size, size):
             raise ValueError(
-                f"This SmallCNN takes pictures of shape (B, 3, {size}, {size}); these have shape {tuple(x.shape)}. "
+                f"This SmallCNN takes images of shape (B, 3, {size}, {size}); these have shape {tuple(x.shape)}. "
                 f"Resize them, or build it with image_size equal to their height and width."
             )
         return self.head(self.blocks(x))  # (B, num_classes)

@@ -20,7 +20,7 @@ from .network import Network
 
 WIDTHS = (64, 128, 256, 512, 512)  # channels of the five blocks
 DEPTHS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}  # convolutions in each
-PLACES = ("before_relu", "before_pool", "after_pool")
+SLOTS = ("before_relu", "before_pool", "after_pool")
 STARTS = ("own", "identity", "kaiming")
 
 
@@ -34,13 +34,13 @@ class VGG(Network):
     num_classes : int, default 1000
     batch_norm : bool, default False
     head : {"imagenet", "cifar"}, default "imagenet"
-        "imagenet" averages to 7×7 places and has three linear layers with dropout, for pictures of about 224×224.
-        "cifar" averages over all places and has a single linear layer, for pictures of about 32×32.
+        "imagenet" averages to 7×7 positions and has three linear layers with dropout, for images of about 224×224.
+        "cifar" averages over all positions and has a single linear layer, for images of about 32×32.
     attention : str or callable, default "none"
         A name or a class that `attn_lessons.attention.build_attention` takes.
     blocks : iterable of int, default (1, 2, 3, 4, 5)
         Which blocks get one, counted from 1.
-    place : {"before_pool", "before_relu", "after_pool"}, default "before_pool"
+    slot : {"before_pool", "before_relu", "after_pool"}, default "before_pool"
         Where in a block: between its last ReLU and its pooling, before that ReLU, or after the pooling.
     start : {"own", "identity", "kaiming"}, default "own"
         How a mechanism starts: as it initialises itself; as the identity (see `Gradual`), which leaves what a trained
@@ -48,14 +48,14 @@ class VGG(Network):
     width : float, default 1
         Channels of every block, as a share of VGG's own 64 to 512: 1/8 makes a network that a laptop trains.
     image_size : int, optional
-        Height and width of the pictures, which mechanisms built for one size of feature map need (``"linformer"``).
+        Height and width of the images, which mechanisms built for one size of feature map need (``"linformer"``).
     **options
         Handed on to the mechanism.
 
     Raises
     ------
     ValueError
-        For a depth, head, block, place, start or mechanism that does not exist, or a width that leaves no channels.
+        For a depth, head, block, slot, start or mechanism that does not exist, or a width that leaves no channels.
 
     Notes
     -----
@@ -81,7 +81,7 @@ class VGG(Network):
         head: str = "imagenet",
         attention: str | Callable[..., nn.Module] = "none",
         blocks: Iterable[int] = (1, 2, 3, 4, 5),
-        place: str = "before_pool",
+        slot: str = "before_pool",
         start: str = "own",
         width: float = 1,
         image_size: int | None = None,
@@ -90,7 +90,7 @@ class VGG(Network):
         super().__init__()
         one_of("depth", depth, DEPTHS)
         one_of("head", head, ("imagenet", "cifar"))
-        one_of("place", place, PLACES)
+        one_of("slot", slot, SLOTS)
         one_of("start", start, STARTS)
         if not isinstance(blocks, Iterable):
             raise TypeError(f"blocks={blocks!r} is not a list of whole numbers from 1 to 5: try blocks=[{blocks}].")
@@ -104,23 +104,23 @@ class VGG(Network):
         self.avgpool, self.classifier = classifier(head, widths[-1], whole_number("num_classes", num_classes, 1))
         initialise(self)
 
-        self.place, self.start = place, start
+        self.slot, self.start = slot, start
         self.attention = nn.ModuleDict()
         self.slots: dict[int, str] = {}  # index in `features` → the name of the mechanism right behind it
         for block in blocks:
             size = {}
             if image_size is not None and takes_size(attention):
-                size["size"] = (image_size >> block - (place != "after_pool"),) * 2
+                size["size"] = (image_size >> block - (slot != "after_pool"),) * 2
             mechanism = build_attention(attention, widths[block - 1], **(size | options))
             if not isinstance(mechanism, nn.Identity):
                 name = f"block{block}"
                 self.attention[name] = started(mechanism, start)
-                self.slots[ends[block - 1] + PLACES.index(place) - 2] = name
+                self.slots[ends[block - 1] + SLOTS.index(slot) - 2] = name
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, 3, H, W)
         if x.dim() != 4 or x.shape[1] != 3 or min(x.shape[2:]) < 32:
             raise ValueError(
-                f"VGG takes pictures of shape (B, 3, H, W), H and W at least 32, since five poolings halve them five "
+                f"VGG takes images of shape (B, 3, H, W), H and W at least 32, since five poolings halve them five "
                 f"times; these have shape {tuple(x.shape)}."
             )
         for index, layer in enumerate(self.features):

@@ -105,7 +105,7 @@ def trained(name: str) -> tuple[nn.Module, dict]:
     Returns
     -------
     (nn.Module, dict)
-        The network, and its file's header: ``network`` and ``arguments`` that built it, ``classes``, ``pictures``,
+        The network, and its file's header: ``network`` and ``arguments`` that built it, ``classes``, ``images``,
         ``test_accuracy`` (last epoch, 0 to 1), ``command``, ``recipe``, ``versions``, ``hardware``, ``date``.
 
     Raises

@@ -34,18 +34,18 @@ class Checkpoint:
     folder : path or None
         Without one, nothing is saved, and every run starts at its beginning.
     run : dict
-        What must be the same for a run to be continued: recipe, seed, network, pictures. Anything that JSON can hold.
+        What must be the same for a run to be continued: recipe, seed, network, images. Anything that JSON can hold.
     model, optimizer, schedule
         Loaded and saved in place.
-    dice : dict of str to torch.Generator
+    generators : dict of str to torch.Generator
         The run's own generators. Torch's global ones are saved as well, since dropout uses them.
     engine : accelerate.Accelerator
         Of several processes, the first one saves, and all of them load.
 
     Notes
     -----
-    The file holds weights (``model.…``), moments (``optimizer.…``) and generators (``dice.…``) as tensors; the rest is
-    JSON in its header.
+    The file holds weights (``model.…``), moments (``optimizer.…``) and generators (``generator.…``) as tensors; the
+    rest is JSON in its header.
     """
 
     def __init__(
@@ -55,13 +55,13 @@ class Checkpoint:
         model: nn.Module,
         optimizer: Optimizer,
         schedule: LRScheduler,
-        dice: dict[str, torch.Generator],
+        generators: dict[str, torch.Generator],
         engine: Accelerator,
     ):
         self.path = None if folder is None else Path(folder) / "last.safetensors"
         self.engine = engine
         self.run = json.loads(json.dumps(run))  # as it will be read back: tuples are lists
-        self.model, self.optimizer, self.schedule, self.dice = model, optimizer, schedule, dice
+        self.model, self.optimizer, self.schedule, self.generators = model, optimizer, schedule, generators
 
     def save(self, epoch: int, tested: dict[str, float], best: bool) -> None:
         """Write the state after `epoch` epochs, and the weights once more if no epoch has tested better.
@@ -122,13 +122,13 @@ class Checkpoint:
         self.schedule.load_state_dict(self.schedule.state_dict() | header["schedule"])
         if self.engine.scaler:
             self.engine.scaler.load_state_dict(header["scaler"])
-        for name, state in part(saved, "dice").items():
+        for name, state in part(saved, "generator").items():
             if name == "torch":
                 torch.set_rng_state(state)
             elif name == "cuda":
                 torch.cuda.set_rng_state(state, self.device)
             else:
-                self.dice[name].set_state(state)
+                self.generators[name].set_state(state)
         if self.engine.process_index:  # the saved state is the first process's: another one must not draw the same
             torch.manual_seed(torch.initial_seed() + self.engine.process_index + 1000 * header["epoch"])
         return header["epoch"]
@@ -140,11 +140,11 @@ class Checkpoint:
             for key, value in moments.items():
                 if value is not None:
                     yield f"optimizer.{index}.{key}", value
-        for name, generator in self.dice.items():
-            yield f"dice.{name}", generator.get_state()
-        yield "dice.torch", torch.get_rng_state()
+        for name, generator in self.generators.items():
+            yield f"generator.{name}", generator.get_state()
+        yield "generator.torch", torch.get_rng_state()
         if self.device.type == "cuda":
-            yield "dice.cuda", torch.cuda.get_rng_state(self.device)
+            yield "generator.cuda", torch.cuda.get_rng_state(self.device)
 
     @property
     def device(self) -> torch.device:
@@ -152,25 +152,25 @@ class Checkpoint:
 
 
 def fingerprint(network: nn.Module, *sets: ImageSet) -> dict[str, str]:
-    """What tells this network and these pictures from others, in a few words each."""
+    """What tells this network and these images from others, in a few words each."""
     parts = [(name, type(part).__name__ if name else "", options_of(part)) for name, part in network.named_modules()]
     shapes = [(name, tuple(tensor.shape)) for name, tensor in network.state_dict().items()]
-    return {"network": f"{len(parts) - 1} layers {zlib.crc32(repr((parts, shapes)).encode()):08x}"} | of_pictures(*sets)
+    return {"network": f"{len(parts) - 1} layers {zlib.crc32(repr((parts, shapes)).encode()):08x}"} | of_datasets(*sets)
 
 
-def of_pictures(*sets: ImageSet) -> dict[str, str]:
-    """The name, number and checksum of the pictures to train on, and of those to test on."""
+def of_datasets(*sets: ImageSet) -> dict[str, str]:
+    """The name, number and checksum of the images to train on, and of those to test on."""
     words = {}
-    for what, pictures in zip(("training pictures", "test pictures"), sets, strict=True):
+    for what, dataset in zip(("training images", "test images"), sets, strict=True):
         crc = 0
-        for tensor in (pictures.images, pictures.labels):
+        for tensor in (dataset.images, dataset.labels):
             crc = zlib.crc32(tensor.cpu().contiguous().numpy(), crc)
-        words[what] = f"{len(pictures)} of {pictures.name} {crc:08x}"
+        words[what] = f"{len(dataset)} of {dataset.name} {crc:08x}"
     return words
 
 
 def options_of(part: nn.Module) -> dict[str, object]:
-    """What it was built with, as far as it keeps plain arguments under their names: heads, place, kernel_size, …"""
+    """What it was built with, as far as it keeps plain arguments under their names: heads, position, kernel_size, …"""
     kept = {name: vars(part).get(name) for name in inspect.signature(type(part)).parameters}
     return {name: value for name, value in kept.items() if isinstance(value, bool | int | float | str | tuple | list)}
 

@@ -25,15 +25,15 @@ from .recipe import Recipe
 
 @dataclass
 class Comparison:
-    """Runs of several arms over the same seeds.
+    """Runs of several variants over the same seeds.
 
     Attributes
     ----------
     runs : pandas.DataFrame
-        One row a run: ``arm``, ``seed``, ``accuracy`` and ``train_accuracy`` (last epoch, 0 to 1), ``parameters``,
+        One row a run: ``variant``, ``seed``, ``accuracy`` and ``train_accuracy`` (last epoch, 0 to 1), ``parameters``,
         ``seconds``.
     models : dict
-        (arm, seed) → the trained network.
+        (variant, seed) → the trained network.
     """
 
     runs: pd.DataFrame
@@ -41,20 +41,20 @@ class Comparison:
 
 
 def compare(
-    arms: dict[str, Callable[[], nn.Module]],
+    variants: dict[str, Callable[[], nn.Module]],
     data: Callable[[int], tuple[ImageSet, ImageSet]],
     recipe: Recipe | None = None,
     seeds: int = 3,
     progress: bool = True,
 ) -> Comparison:
-    """Train every arm with every seed, and measure each network once, at the end.
+    """Train every variant with every seed, and measure each network once, at the end.
 
     Parameters
     ----------
-    arms : dict of str to callable
+    variants : dict of str to callable
         Name → a function without arguments that builds a fresh network.
     data : callable
-        Seed → (train, test). All arms of one seed get the same pictures in the same order, and, with the networks of
+        Seed → (train, test). All variants of one seed get the same images in the same order, and, with the networks of
         this course, start from the same backbone: the runs come in pairs.
     recipe : Recipe, optional
     seeds : int, default 3
@@ -67,12 +67,12 @@ def compare(
     Comparison
     """
     rows, models = [], {}
-    with progress_bar(len(arms) * seeds, "runs", progress) as bar:
+    with progress_bar(len(variants) * seeds, "runs", progress) as bar:
         for seed in range(seeds):
             train, test = data(seed)
-            for arm, build in arms.items():
-                models[arm, seed], row = train_once(build, train, test, recipe, seed)
-                rows.append({"arm": arm, "seed": seed, **row})
+            for variant, build in variants.items():
+                models[variant, seed], row = train_once(build, train, test, recipe, seed)
+                rows.append({"variant": variant, "seed": seed, **row})
                 bar.update()
     return Comparison(pd.DataFrame(rows), models)
 
@@ -94,29 +94,27 @@ def train_once(
 
 
 def of_one_set(runs: pd.DataFrame) -> None:
-    """Runs on other pictures are no further seeds."""
+    """Runs on other images are no further seeds."""
     if "data" in runs and runs.data.nunique() > 1:
         some = ", ".join(map(repr, runs.data.unique()))
-        raise ValueError(
-            f"these runs are of several sets of pictures ({some}): choose one, as in runs[runs.data == …]."
-        )
+        raise ValueError(f"these runs are of several sets of images ({some}): choose one, as in runs[runs.data == …].")
 
 
 def summary(runs: pd.DataFrame) -> pd.DataFrame:
-    """One row an arm: mean and standard deviation of the accuracy over the seeds, lowest, highest, number of runs.
+    """One row a variant: mean and standard deviation of the accuracy over the seeds, lowest, highest, number of runs.
 
     Raises
     ------
     ValueError
-        If the runs are of several sets of pictures.
+        If the runs are of several sets of images.
     """
     of_one_set(runs)
-    table = runs.groupby("arm", sort=False).accuracy.agg(["mean", "std", "min", "max", "count"])
+    table = runs.groupby("variant", sort=False).accuracy.agg(["mean", "std", "min", "max", "count"])
     return table.rename(columns={"std": "sd", "count": "seeds"})
 
 
-def paired_difference(runs: pd.DataFrame, arm: str, baseline: str) -> dict[str, float]:
-    """Accuracy of `arm` minus accuracy of `baseline`, seed by seed.
+def paired_difference(runs: pd.DataFrame, variant: str, baseline: str) -> dict[str, float]:
+    """Accuracy of `variant` minus accuracy of `baseline`, seed by seed.
 
     Returns
     -------
@@ -126,11 +124,11 @@ def paired_difference(runs: pd.DataFrame, arm: str, baseline: str) -> dict[str, 
     Raises
     ------
     ValueError
-        If an arm is not among the runs, the two have no seed in common, or the runs are of several sets of pictures.
+        If a variant is not among the runs, the two have no seed in common, or the runs are of several sets of images.
 
     Examples
     --------
-    >>> runs = pd.DataFrame({"arm": ["a", "b"] * 3, "seed": [0, 0, 1, 1, 2, 2],
+    >>> runs = pd.DataFrame({"variant": ["a", "b"] * 3, "seed": [0, 0, 1, 1, 2, 2],
     ...                      "accuracy": [0.50, 0.60, 0.52, 0.61, 0.51, 0.62]})
     >>> {name: round(value, 3) for name, value in paired_difference(runs, "b", "a").items()}
     {'mean': 0.1, 'low': 0.075, 'high': 0.125, 'seeds': 3}
@@ -138,13 +136,13 @@ def paired_difference(runs: pd.DataFrame, arm: str, baseline: str) -> dict[str, 
     from scipy import stats  # takes half as long to import as torch
 
     of_one_set(runs)
-    table = runs.pivot(index="seed", columns="arm", values="accuracy")
-    for argument, name in (("arm", arm), ("baseline", baseline)):
+    table = runs.pivot(index="seed", columns="variant", values="accuracy")
+    for argument, name in (("variant", variant), ("baseline", baseline)):
         one_of(argument, name, table.columns)
-    difference = (table[arm] - table[baseline]).dropna()
+    difference = (table[variant] - table[baseline]).dropna()
     n, mean = len(difference), float(difference.mean())
     if n == 0:
-        raise ValueError(f"{arm!r} and {baseline!r} have no seed in common: there is nothing to subtract.")
+        raise ValueError(f"{variant!r} and {baseline!r} have no seed in common: there is nothing to subtract.")
     half = float(stats.t.ppf(0.975, n - 1) * difference.sem()) if n > 1 else float("inf")
     return {"mean": mean, "low": mean - half, "high": mean + half, "seeds": n}
 
@@ -161,8 +159,8 @@ def recorded(name: str) -> tuple[pd.DataFrame, dict]:
     -------
     (pandas.DataFrame, dict)
         One row a run, with the columns of `Comparison.runs`, of most recordings also ``data`` and ``step_ms`` (a
-        forward and backward pass of one batch, in turns with the other arms; milliseconds), on GlyphWorld
-        ``votes_on_target``, ``gates_on_target`` and their ``chance``; of the bench, its own columns. And the header:
+        forward and backward pass of one batch, in turns with the other variants; milliseconds), on GlyphWorld
+        ``cam_on_target``, ``gates_on_target`` and their ``chance``; of the bench, its own columns. And the header:
         command, hardware, versions, date, for runs the recipe.
 
     Raises

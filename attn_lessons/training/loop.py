@@ -20,7 +20,7 @@ from ..measure import evaluation_mode
 from ..progress import progress_bar
 from .checkpoint import Checkpoint, fingerprint
 from .log import Log, alone_in, in_one_sentence
-from .processes import accelerator, in_processes, share
+from .processes import accelerator, in_processes, shard
 from .recipe import OPTIMIZERS, Recipe
 
 
@@ -46,14 +46,14 @@ def fit(
     Parameters
     ----------
     model : nn.Module
-        Pictures (B, 3, H, W) in, one score per class (B, K) out.
+        Images (B, 3, H, W) in, one score per class (B, K) out.
     train : ImageSet
     test : ImageSet or None
         Measured after every epoch, and only measured: nothing is chosen by it. None if nobody looks at these figures;
         then `folder` has to be None as well.
     recipe : Recipe, optional
     seed : int, default 0
-        Decides the order of the pictures, augmentation and dropout. The weights were drawn when you built `model`.
+        Decides the order of the images, augmentation and dropout. The weights were drawn when you built `model`.
     folder : path, optional
         Where ``batches.csv`` and ``epochs.csv`` are written, line by line, and, after each epoch, the state of the run
         (``last.safetensors``) and the weights of the epoch that tested best (``best.safetensors``), while the run goes
@@ -68,7 +68,7 @@ def fit(
     Raises
     ------
     ValueError
-        If `train` has fewer pictures than one batch, a batch cannot be shared evenly by the processes, `folder` holds
+        If `train` has fewer images than one batch, a batch cannot be shared evenly by the processes, `folder` holds
         another run or another process is training into it, or there is a `folder` and no `test`.
     FloatingPointError
         If the loss is no longer a number: the weights are those of the batch before, but batch norm has already
@@ -77,19 +77,19 @@ def fit(
     Notes
     -----
     Under ``accelerate launch`` or ``notebook_launcher`` the same call trains in several processes. Each holds all
-    pictures, draws the same batch, and takes its share of it; the gradients are averaged. Without batch norm and
+    images, draws the same batch, and takes its share of it; the gradients are averaged. Without batch norm and
     dropout the weights are, up to rounding, those of a single process.
     """
     recipe = recipe or Recipe()
     per_epoch = len(train) // recipe.batch_size
     if per_epoch == 0:
-        raise ValueError(f"train has {len(train)} pictures, fewer than batch_size={recipe.batch_size}: lower it.")
+        raise ValueError(f"train has {len(train)} images, fewer than batch_size={recipe.batch_size}: lower it.")
     if folder and test is None:
         raise ValueError(f"test=None, but folder={str(folder)!r} keeps the weights that test best: give a test set.")
     device = next(model.parameters()).device
     train, test = train.to(device), None if test is None else test.to(device)
     order = torch.Generator().manual_seed(seed)  # on the CPU: the same order on every device
-    dice = torch.Generator(device).manual_seed(seed)
+    generator = torch.Generator(device).manual_seed(seed)
     optimizer = OPTIMIZERS[recipe.optimizer](
         model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
     )
@@ -106,7 +106,7 @@ def fit(
         torch.manual_seed(seed + engine.process_index)  # dropout
         run = recipe.in_words() | {"seed": seed, "device": device.type}
         run |= fingerprint(model, train, test) if folder else {}
-        checkpoint = Checkpoint(folder, run, model, optimizer, schedule, {"order": order, "augment": dice}, engine)
+        checkpoint = Checkpoint(folder, run, model, optimizer, schedule, {"order": order, "augment": generator}, engine)
         done = checkpoint.load()
         batches.keep(done), epochs.keep(done), bar.update(done * per_epoch)
         if folder and not done:  # a run that is stopped in its first epoch starts from these weights again
@@ -122,15 +122,15 @@ def fit(
             for pick in picks.split(recipe.batch_size):
                 images, labels = train.images[pick], train.labels[pick]
                 if recipe.augment:
-                    images = recipe.augment(images, dice)
-                goals = labels
+                    images = recipe.augment(images, generator)
+                targets = labels
                 if recipe.mix:
-                    images, goals = recipe.mix(images, labels, len(train.classes), dice)
-                images, labels, goals = (share(tensor, engine) for tensor in (images, labels, goals))
+                    images, targets = recipe.mix(images, labels, len(train.classes), generator)
+                images, labels, targets = (shard(tensor, engine) for tensor in (images, labels, targets))
                 with engine.autocast():
-                    scores = network(prepare(images))
-                loss = F.cross_entropy(scores.float(), goals, label_smoothing=recipe.label_smoothing)
-                accuracy = (scores.argmax(1) == labels).float().mean()
+                    logits = network(prepare(images))
+                loss = F.cross_entropy(logits.float(), targets, label_smoothing=recipe.label_smoothing)
+                accuracy = (logits.argmax(1) == labels).float().mean()
                 reached = engine.reduce(torch.stack([loss.detach(), accuracy]), "mean").tolist()
                 if not math.isfinite(reached[0]):
                     raise FloatingPointError(f"the loss is {reached[0]}")
@@ -179,23 +179,23 @@ def must_be_finite(model: nn.Module, tested: dict[str, float]) -> None:
 
 
 def prepare(images: torch.Tensor) -> torch.Tensor:
-    """uint8 pictures as the networks take them; channels last, because convolutions are faster so."""
+    """uint8 images as the networks take them; channels last, because convolutions are faster so."""
     return normalise(images).contiguous(memory_format=torch.channels_last)
 
 
 @torch.no_grad()
-def predict(model: nn.Module, pictures: ImageSet, batch_size: int = 500) -> torch.Tensor:
-    """Scores of every picture, (n, K), in evaluation mode; the model is left in the mode it was in."""
+def predict(model: nn.Module, dataset: ImageSet, batch_size: int = 500) -> torch.Tensor:
+    """Scores of every image, (n, K), in evaluation mode; the model is left in the mode it was in."""
     device = next(model.parameters()).device
     with evaluation_mode(model):
-        return torch.cat([model(prepare(images.to(device))) for images in pictures.images.split(batch_size)])
+        return torch.cat([model(prepare(images.to(device))) for images in dataset.images.split(batch_size)])
 
 
-def evaluate(model: nn.Module, pictures: ImageSet) -> dict[str, float]:
-    """Mean cross-entropy ``loss`` and ``accuracy`` (0 to 1) over all pictures."""
-    scores = predict(model, pictures)
-    labels = pictures.labels.to(scores.device)
+def evaluate(model: nn.Module, dataset: ImageSet) -> dict[str, float]:
+    """Mean cross-entropy ``loss`` and ``accuracy`` (0 to 1) over all images."""
+    logits = predict(model, dataset)
+    labels = dataset.labels.to(logits.device)
     return {
-        "loss": F.cross_entropy(scores, labels).item(),
-        "accuracy": (scores.argmax(1) == labels).float().mean().item(),
+        "loss": F.cross_entropy(logits, labels).item(),
+        "accuracy": (logits.argmax(1) == labels).float().mean().item(),
     }

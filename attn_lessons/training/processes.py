@@ -53,6 +53,6 @@ def in_processes(model: nn.Module, engine: Accelerator) -> nn.Module:
     return DistributedDataParallel(model) if engine.num_processes > 1 else model
 
 
-def share(batch: torch.Tensor, engine: Accelerator) -> torch.Tensor:
+def shard(batch: torch.Tensor, engine: Accelerator) -> torch.Tensor:
     """This process's part of a batch: all of it, if there is one process."""
     return batch.chunk(engine.num_processes)[engine.process_index]

@@ -49,26 +49,26 @@ WRONG_AVERAGES = {
 
 
 # --------------------------------------------------------------------------------------------------- exercise 2
-def apply_gates(x, channel, place):
-    return x * channel[:, :, None, None] * place[:, None]
+def apply_gates(x, channel, position):
+    return x * channel[:, :, None, None] * position[:, None]
 
 
-def gates_in_place(x, channel, place):
+def gates_in_place(x, channel, position):
     x *= channel[:, :, None, None]
-    return x * place[:, None]
+    return x * position[:, None]
 
 
 def c4(channel):
     return channel[:, :, None, None]
 
 
-def p4(place):
-    return place[:, None]
+def p4(position):
+    return position[:, None]
 
 
 WRONG_GATES = {
-    "channel only": (lambda x, c, p: x * c4(c), "place gates are missing"),
-    "place only": (lambda x, c, p: x * p4(p), "channel gates are missing"),
+    "channel only": (lambda x, c, p: x * c4(c), "position gates are missing"),
+    "position only": (lambda x, c, p: x * p4(p), "channel gates are missing"),
     "gates added": (lambda x, c, p: x * (c4(c) + p4(p)), "you added where"),
     "gates added to x": (lambda x, c, p: x + c4(c) + p4(p), "a gate multiplies"),
     "two branches added": (lambda x, c, p: x * c4(c) + x * p4(p), "you added where"),
@@ -88,11 +88,11 @@ WRONG_GATES = {
     "in place": (gates_in_place, "in place"),
     "averaged away": (lambda x, c, p: apply_gates(x, c, p).mean((2, 3)), "never how many"),
     "no return": (lambda x, c, p: None, "return"),
-    "first picture's gates for all": (
+    "first image's gates for all": (
         lambda x, c, p: apply_gates(x, c[:1].expand_as(c), p[:1].expand_as(p)),
-        "in that picture alone",
+        "in that image alone",
     ),
-    "one gate for the whole picture": (lambda x, c, p: x * c4(c).mean(1, True) * p4(p), "closing one channel"),
+    "one gate for the whole image": (lambda x, c, p: x * c4(c).mean(1, True) * p4(p), "closing one channel"),
     "two tensors": (lambda x, c, p: (x * c4(c), x * p4(p)), "a single tensor"),
 }
 

@@ -103,7 +103,7 @@ class HalfShared(Channel):
 
 
 class PerPlace(Channel):
-    """Maximum over nothing: a gate for every place."""
+    """Maximum over nothing: a gate for every position."""
 
     def forward(self, x):
         everywhere = self.mlp(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
@@ -212,11 +212,11 @@ WRONG_CHANNELS = {
     ),
     "maximum of the batch": (
         channel(most=lambda s, x: x.amax((0, 2, 3))[None].expand(len(x), -1)),
-        "over the pictures of the batch",
+        "over the images of the batch",
     ),
     "one maximum": (channel(most=lambda s, x: x.max().expand(x.shape[:2])), "whole batch"),
-    "spatial kept": (PerPlace, "from place to place"),
-    "maximum of each row": (MaxOverW, "from place to place"),
+    "spatial kept": (PerPlace, "from position to position"),
+    "maximum of each row": (MaxOverW, "from position to position"),
     "not unsqueezed": (channel(forward=lambda s, x: x * s.gate(s.mean(x), s.most(x))), "Broadcasting"),
     "returns the gates": (channel(forward=lambda s, x: s.gate(s.mean(x), s.most(x))), "multiply x by the gates"),
     "gates spread out": (applied(lambda x, g: g.expand_as(x)), "multiply x by them"),
@@ -224,10 +224,10 @@ WRONG_CHANNELS = {
     "adds": (applied(lambda x, g: x + g), "scaling multiplies"),
     "one minus gate": (applied(lambda x, g: x - x * g), "turned round"),
     "gate twice": (applied(lambda x, g: x * g * g), "applied twice"),
-    "first picture's gates": (applied(lambda x, g: x * g[:1]), "first one"),
+    "first image's gates": (applied(lambda x, g: x * g[:1]), "first one"),
     "detached": (applied(lambda x, g: x * g.detach()), "no gradient reaches your two layers"),
     "batch average": (gated(lambda a, m: (a + m).mean(0, True).sigmoid()), "over the batch"),
-    "batch norm": (Normed, "other pictures in its batch"),
+    "batch norm": (Normed, "other images in its batch"),
     "biases": (channel(layers=lambda s, c, h: Channel.layers(s, c, h, bias=True)), "bias=False"),
     "reduction ignored": (channel(layers=lambda s, c, h: Channel.layers(s, c, 16 + 1)), "hidden layer has"),
     "in a list": (InList, "no parameters"),
@@ -421,15 +421,15 @@ WRONG_SPATIALS = {
     "mixed before": (two(*[lambda x: (x.mean(1) + x.amax(1)) / 2] * 2), "mixed mean and maximum"),
     "pools over neighbours": (
         two(lambda x: F.avg_pool2d(x, 3, 1, 1).mean(1), lambda x: F.max_pool2d(x, 3, 1, 1).amax(1)),
-        "neighbouring places",
+        "neighbouring positions",
     ),
     "built for 512 maps": (spatial(layers=lambda s, k: Spatial.layers(s, k, maps=512)), "built for 512"),
-    "pools over the places": (sums(lambda x: over_places(x)[..., None]), "pooled over the places"),
-    "pools over the places, adaptive": (
+    "pools over the positions": (sums(lambda x: over_places(x)[..., None]), "pooled over the positions"),
+    "pools over the positions, adaptive": (
         sums(lambda x: torch.cat([F.adaptive_avg_pool2d(x, 1), F.adaptive_max_pool2d(x, 1)], 1)),
-        "pooled over the places",
+        "pooled over the positions",
     ),
-    "constant over the places": (
+    "constant over the positions": (
         two(lambda x: x.mean((1, 2, 3))[:, None, None].expand(-1, *x.shape[2:]),
             lambda x: x.amax((1, 2, 3))[:, None, None].expand(-1, *x.shape[2:])),
         "another formula",
@@ -481,7 +481,7 @@ WRONG_SPATIALS = {
     "relu": (squash(torch.relu), "no upper end"),
     "relu and sigmoid": (squash(lambda s: s.relu().sigmoid()), "above 1/2"),
     "tanh": (squash(torch.tanh), "tanh"),
-    "softmax over places": (squash(lambda s: s.flatten(2).softmax(2).view_as(s)), "compete"),
+    "softmax over positions": (squash(lambda s: s.flatten(2).softmax(2).view_as(s)), "compete"),
     "softmax over the map": (squash(lambda s: s.softmax(1)), "1 everywhere"),
     "hard sigmoid": (squash(F.hardsigmoid), "hard sigmoid"),
     "sigmoid before the convolution": (
@@ -496,7 +496,7 @@ WRONG_SPATIALS = {
     "returns the map, spread": (used(lambda x, g: g.expand_as(x)), "multiply x by it"),
     "one minus gate": (used(lambda x, g: x - x * g), "turned round"),
     "gate twice": (used(lambda x, g: x * g * g), "applied twice"),
-    "first picture's map": (used(lambda x, g: x * g[:1]), "first one"),
+    "first image's map": (used(lambda x, g: x * g[:1]), "first one"),
     "gates the mean": (used(lambda x, g: (x.mean(1, True) * g).expand_as(x)), "weight x itself"),
     "transposed": (spatial(score=lambda s, x: s.conv(s.summary(x).mT)), "side by side|must match|another"),
     "detached": (used(lambda x, g: x * g.detach()), "no gradient reaches the convolution"),

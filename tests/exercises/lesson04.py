@@ -76,7 +76,7 @@ class AllChannels(PerChannel):
 
 
 class OverPlaces(ECA):
-    """Convolves over the places of every channel."""
+    """Convolves over the positions of every channel."""
 
     def forward(self, x):
         b, c, h, w = x.shape
@@ -84,7 +84,7 @@ class OverPlaces(ECA):
 
 
 class NoSqueeze(ECA):
-    """Slides along the channels, but for every place by itself."""
+    """Slides along the channels, but for every position by itself."""
 
     def forward(self, x):
         b, c, h, w = x.shape
@@ -182,7 +182,7 @@ def one_line(module, squeezed):
     return module.conv(squeezed.reshape(1, 1, -1)).view_as(squeezed).sigmoid()
 
 
-def across_pictures(module, squeezed):
+def across_images(module, squeezed):
     return module.conv(squeezed.T[:, None])[:, 0].T.sigmoid()
 
 
@@ -203,12 +203,12 @@ WRONG_ECAS = {
     "max": (wrong_squeeze(lambda m, x: x.amax((2, 3))), "largest"),
     "sum": (wrong_squeeze(lambda m, x: x.sum((2, 3))), "dividing by H·W"),
     "scrambled": (wrong_squeeze(lambda m, x: scrambled(x)), "channels got mixed"),
-    "gate ignores the picture": (wrong_squeeze(lambda m, x: torch.ones(x.shape[:2])), "do not depend on the picture"),
+    "gate ignores the image": (wrong_squeeze(lambda m, x: torch.ones(x.shape[:2])), "do not depend on the image"),
     "batch average": (wrong_gate(lambda m, s: ECA.gate(m, s.mean(0, True))), "over the batch"),
-    "first picture's gates": (wrong_forward(lambda m, x: x * m.gate(m.squeeze(x))[:1, :, None, None]), "first one"),
-    "one line through all pictures": (wrong_gate(one_line), "from one picture into the next"),
-    "across the pictures": (wrong_gate(across_pictures), "slides along the pictures"),
-    "batch norm": (WithNorm, "other pictures in its batch"),
+    "first image's gates": (wrong_forward(lambda m, x: x * m.gate(m.squeeze(x))[:1, :, None, None]), "first one"),
+    "one line through all images": (wrong_gate(one_line), "from one image into the next"),
+    "across the images": (wrong_gate(across_images), "slides along the images"),
+    "batch norm": (WithNorm, "other images in its batch"),
     "detached": (wrong_gate(lambda m, s: ECA.gate(m, s).detach()), "no gradient reaches your kernel"),
     "returns the gates": (wrong_forward(lambda m, x: m.gate(m.squeeze(x))), "multiply x itself"),
     "returns the gates, in full": (
@@ -231,7 +231,7 @@ WRONG_ECAS = {
     ),
     "squeeze of other axes": (
         wrong_squeeze(lambda m, x: x.mean((1, 3)) if x.shape[1] == x.shape[2] else x.mean((2, 3))),
-        "squeeze the places",
+        "squeeze the positions",
     ),
     "squeeze()": (
         wrong_squeeze(lambda m, x: F.adaptive_avg_pool2d(x, 1).squeeze()),
@@ -265,13 +265,13 @@ WRONG_ECAS = {
     "one weight per channel": (Diagonal, "no channel hears its neighbours"),
     "SE's two layers": (SE, "a single kernel"),
     "(B, C, 1)": (wrong_forward(channels_first), "slides along the *last* axis"),
-    "(B, C), no axis added": (wrong_gate(lambda m, s: m.conv(s).sigmoid()), "mistakes the pictures"),
+    "(B, C), no axis added": (wrong_gate(lambda m, s: m.conv(s).sigmoid()), "mistakes the images"),
     "(B·C, 1, 1)": (
         wrong_gate(lambda m, s: m.conv(s.reshape(-1, 1, 1)).view_as(s).sigmoid()),
         "only the middle weight",
     ),
-    "over places": (OverPlaces, "along places"),
-    "no squeeze": (NoSqueeze, "from place to place"),
+    "over positions": (OverPlaces, "along positions"),
+    "no squeeze": (NoSqueeze, "from position to position"),
     "2-D, per channel": (TwoDimensional, "rows and columns"),
     "2-D, one": (OverRowsAndColumns, "rows and columns"),
     "one gate for all": (

@@ -28,7 +28,7 @@ def four_products(image, x, y):
 
 
 def every_place(image, x, y):
-    """The tent function: each place counts by max(0, 1 − distance) in x and in y."""
+    """The tent function: each position counts by max(0, 1 − distance) in x and in y."""
     h, w = image.shape[1:]
     in_x = (1 - (x[:, None] - torch.arange(w)).abs()).clamp(min=0)
     in_y = (1 - (y[:, None] - torch.arange(h)).abs()).clamp(min=0)
@@ -131,7 +131,7 @@ def inverse_distance(p, q, r, s, a, b):
 
 WRONG_BILINEARS = {
     "x and y swapped": (swapped, "x counts columns"),
-    "nearest": (lambda i, x, y: i[:, y.round().long(), x.round().long()], "nearest place only"),
+    "nearest": (lambda i, x, y: i[:, y.round().long(), x.round().long()], "nearest position only"),
     "floor only": (lambda i, x, y: i[:, y.floor().long(), x.floor().long()], "upper left neighbour only"),
     "ceil only": (lambda i, x, y: i[:, y.ceil().long(), x.ceil().long()], "lower right neighbour only"),
     "plain mean": (mixes(lambda p, q, r, s, a, b: (p + q + r + s) / 4), "plain mean of the four"),
@@ -156,7 +156,7 @@ WRONG_BILINEARS = {
     "int()": (lambda i, x, y: i[:, int(y), int(x)], ".long() takes them all"),
     "detached": (detached, "no gradient reaches x and y"),
     "no gradient at all": (lambda i, x, y: bilinear(i, x, y).detach(), "no gradient gets through"),
-    "picture detached": (lambda i, x, y: bilinear(i.detach(), x, y), "no gradient reaches the picture"),
+    "image detached": (lambda i, x, y: bilinear(i.detach(), x, y), "no gradient reaches the image"),
     "align_corners mixed up": (lambda i, x, y: stretched(i, x, y, align_corners=False), "of one convention"),
     "in place": (in_place, "in place"),
     "points first": (lambda i, x, y: bilinear(i, x, y).T, "channels first, then points"),
@@ -205,7 +205,7 @@ def with_loops(height, width, stride):
 
 
 def along(formula):
-    """`formula` gives the coordinates along one axis of `size` places with n points."""
+    """`formula` gives the coordinates along one axis of `size` positions with n points."""
     return lambda height, width, stride: pairs(
         formula(height // stride, height, stride), formula(width // stride, width, stride)
     )
@@ -217,17 +217,17 @@ def index(n):
 
 WRONG_GRIDS = {
     "y before x": (lambda h, w, s: reference_grid(h, w, s).flip(-1), "y stands before x"),
-    "end to end": (along(lambda n, size, s: torch.linspace(-1, 1, n)), "edges of the picture"),
+    "end to end": (along(lambda n, size, s: torch.linspace(-1, 1, n)), "edges of the image"),
     "published": (along(lambda n, size, s: (index(n) + 0.5) / max(n - 1, 1) * 2 - 1), "published fault"),
     "corners": (along(lambda n, size, s: index(n) * 2 / n - 1), "upper left corners"),
     "far corners": (along(lambda n, size, s: (index(n) + 1) * 2 / n - 1), "lower right corners"),
     "first place of each cell": (
         along(lambda n, size, s: (index(n) * s + 0.5) * 2 / size - 1),
-        "upper left place",
+        "upper left position",
     ),
     "first place, the other convention": (
         along(lambda n, size, s: index(n) * s * 2 / (size - 1) - 1),
-        "upper left places of the cells, in the coordinates of align_corners=True",
+        "upper left positions of the cells, in the coordinates of align_corners=True",
     ),
     "the other convention": (
         along(lambda n, size, s: ((index(n) + 0.5) * s - 0.5) * 2 / (size - 1) - 1),
@@ -240,8 +240,8 @@ WRONG_GRIDS = {
     "indices": (along(lambda n, size, s: index(n)), "indices of the points"),
     "whole numbers": (along(lambda n, size, s: index(n).long()), "indices of the points"),
     "long": (lambda h, w, s: reference_grid(h, w, s).long(), "need fractions"),
-    "every place": (lambda h, w, s: reference_grid(h, w, 1), "a point for every place"),
-    "packed in the corner": (along(lambda n, size, s: (index(n) + 0.5) * 2 / size - 1), "stride places apart"),
+    "every position": (lambda h, w, s: reference_grid(h, w, 1), "a point for every position"),
+    "packed in the corner": (along(lambda n, size, s: (index(n) + 0.5) * 2 / size - 1), "stride positions apart"),
     "width for both": (
         lambda h, w, s: pairs((index(h // s) + 0.5) * 2 / (w // s) - 1, middles(w // s)),
         "divided by the width",
@@ -289,7 +289,7 @@ def filled_in(x, grid):
     return out
 
 
-def every_channel_a_picture(x, grid):
+def every_channel_an_image(x, grid):
     b, c, h, w = x.shape
     grid = grid.repeat_interleave(c // grid.shape[1], 1)
     sampled = F.grid_sample(x.reshape(b * c, 1, h, w), grid.flatten(0, 1), **OPTIONS)
@@ -345,16 +345,16 @@ WRONG_SAMPLES = {
     "reverse order": (points(lambda g: g.flip(1)), "reverse order"),
     "channels in turns": (in_turns, "in turns"),
     "channels in turns, joined": (turns_in_order, "in turns"),
-    "groups in front of pictures": (groups_in_front, "pictures and groups are mixed up"),
-    "back in the wrong order": (back_in_the_wrong_order, "pictures and groups are mixed up"),
-    "first picture's points": (points(lambda g: g[:1].expand_as(g)), "points of the first one"),
+    "groups in front of images": (groups_in_front, "images and groups are mixed up"),
+    "back in the wrong order": (back_in_the_wrong_order, "images and groups are mixed up"),
+    "first image's points": (points(lambda g: g[:1].expand_as(g)), "points of the first one"),
     "every group reads all": (every_group, "a channel belongs to one group"),
     "averaged over groups": (lambda x, g: every_group(x, g).mean(1), "averaged: a channel belongs"),
     "added over groups": (lambda x, g: every_group(x, g).sum(1), "added up: a channel belongs"),
     "zeros outside": (options(padding_mode="zeros"), "beyond the edge you read 0"),
     "mirrored outside": (options(padding_mode="reflection"), "mirrored"),
     "align_corners": (options(align_corners=True), "that is align_corners=True"),
-    "defaults of align_corners and nearest": (options(mode="nearest"), "nearest place only"),
+    "defaults of align_corners and nearest": (options(mode="nearest"), "nearest position only"),
     "x and y swapped": (points(lambda g: g.flip(-1)), "x before y already"),
     "tanh": (points(lambda g: g.tanh()), "no tanh"),
     "halved": (points(lambda g: (g + 1) / 2), "leave it"),
@@ -400,7 +400,7 @@ EXERCISES = {
     ),
     "sample_groups": (
         check.check_sample_groups,
-        [sample_groups, groups_in_a_loop, filled_in, every_channel_a_picture],
+        [sample_groups, groups_in_a_loop, filled_in, every_channel_an_image],
         WRONG_SAMPLES,
     ),
 }

@@ -120,7 +120,7 @@ WRONG_CUTS = {
     "first channel": (first_channel, "first channel"),
     "ones": (filled(torch.ones_like), "filled with 1"),
     "mean": (filled(lambda x: x.mean().expand_as(x)), "mean"),
-    "mean of the picture": (filled(lambda x: x.mean((2, 3), keepdim=True).expand_as(x)), "mean"),
+    "mean of the image": (filled(lambda x: x.mean((2, 3), keepdim=True).expand_as(x)), "mean"),
     "pushed in": (
         lambda x, t, a, s: cut(x, t.clamp(0, x.shape[2] - s), a.clamp(0, x.shape[3] - s), s),
         "pushed in",
@@ -129,8 +129,8 @@ WRONG_CUTS = {
     "slices in a loop": (by_slices, "less than|pushed"),
     "loop": (with_a_loop, "loop"),
     "in place": (in_place, "in place"),
-    "all squares in all pictures": (all_squares, "same pixels"),
-    "every with every": (every_with_every, "every picture has met every square"),
+    "all squares in all images": (all_squares, "same pixels"),
+    "every with every": (every_with_every, "every image has met every square"),
     "no channel axis": (no_channel_axis, "your code stopped"),
     "mask": (keep_mask, "mask"),
     "float": (lambda x, t, a, s: cut(x.float(), t, a, s), "dtype"),
@@ -151,8 +151,8 @@ WRONG_CUTS = {
 # --------------------------------------------------------------------------------------------------- exercise 2
 def smooth_cross_entropy(scores, labels, smoothing):
     k = scores.shape[1]
-    goals = (1 - smoothing) * F.one_hot(labels, k) + smoothing / k
-    return -(goals * scores.log_softmax(1)).sum(1).mean()
+    targets = (1 - smoothing) * F.one_hot(labels, k) + smoothing / k
+    return -(targets * scores.log_softmax(1)).sum(1).mean()
 
 
 def by_two_terms(scores, labels, smoothing):
@@ -162,9 +162,9 @@ def by_two_terms(scores, labels, smoothing):
 
 
 def by_scatter(scores, labels, smoothing):
-    goals = torch.full_like(scores, smoothing / scores.shape[1])
-    goals.scatter_add_(1, labels[:, None], torch.full_like(scores[:, :1], 1 - smoothing))
-    return torch.einsum("nk,nk->n", goals, scores.logsumexp(1, keepdim=True) - scores).mean()
+    targets = torch.full_like(scores, smoothing / scores.shape[1])
+    targets.scatter_add_(1, labels[:, None], torch.full_like(scores[:, :1], 1 - smoothing))
+    return torch.einsum("nk,nk->n", targets, scores.logsumexp(1, keepdim=True) - scores).mean()
 
 
 def by_torch(scores, labels, smoothing):
@@ -175,8 +175,8 @@ def hard(scores, labels):
     return F.one_hot(labels, scores.shape[1]).float()
 
 
-def with_goals(goals, log=lambda scores: scores.log_softmax(1)):
-    return lambda x, y, e: -(goals(hard(x, y), e, *x.shape) * log(x)).sum(1).mean()
+def with_targets(targets, log=lambda scores: scores.log_softmax(1)):
+    return lambda x, y, e: -(targets(hard(x, y), e, *x.shape) * log(x)).sum(1).mean()
 
 
 def right_goals(h, e, n, k):
@@ -185,46 +185,46 @@ def right_goals(h, e, n, k):
 
 WRONG_LOSSES = {
     "no smoothing": (lambda x, y, e: F.cross_entropy(x, y), "still hard"),
-    "others only": (with_goals(lambda h, e, n, k: (1 - e) * h + e / (k - 1) * (1 - h)), "*other* classes"),
-    "own share lost": (with_goals(lambda h, e, n, k: (1 - e) * h + e / k * (1 - h)), "lost its own share"),
-    "not spread": (with_goals(lambda h, e, n, k: (1 - e) * h), "went nowhere"),
-    "all of it each": (with_goals(lambda h, e, n, k: (1 - e) * h + e), "all of smoothing"),
-    "right one keeps 1": (with_goals(lambda h, e, n, k: h + e / k), "kept all of its 1"),
-    "swapped": (with_goals(lambda h, e, n, k: e * h + (1 - e) / k), "changed places"),
-    "over pictures": (with_goals(lambda h, e, n, k: (1 - e) * h + e / n), "number of pictures"),
+    "others only": (with_targets(lambda h, e, n, k: (1 - e) * h + e / (k - 1) * (1 - h)), "*other* classes"),
+    "own share lost": (with_targets(lambda h, e, n, k: (1 - e) * h + e / k * (1 - h)), "lost its own share"),
+    "not spread": (with_targets(lambda h, e, n, k: (1 - e) * h), "went nowhere"),
+    "all of it each": (with_targets(lambda h, e, n, k: (1 - e) * h + e), "all of smoothing"),
+    "right one keeps 1": (with_targets(lambda h, e, n, k: h + e / k), "kept all of its 1"),
+    "swapped": (with_targets(lambda h, e, n, k: e * h + (1 - e) / k), "changed places"),
+    "over images": (with_targets(lambda h, e, n, k: (1 - e) * h + e / n), "number of images"),
     "probabilities smoothed": (
         lambda x, y, e: -((1 - e) * (hard(x, y) * x.softmax(1)).sum(1) + e / x.shape[1]).log().mean(),
         "smoothed the probabilities",
     ),
     "sign": (lambda x, y, e: -by_torch(x, y, e), "sign"),
-    "sum over pictures": (lambda x, y, e: by_torch(x, y, e) * len(x), "added up over the pictures"),
+    "sum over images": (lambda x, y, e: by_torch(x, y, e) * len(x), "added up over the images"),
     "mean over classes": (lambda x, y, e: by_torch(x, y, e) / x.shape[1], "number of classes"),
-    "softmax over pictures": (with_goals(right_goals, lambda x: x.log_softmax(0)), "over the pictures"),
-    "no log": (with_goals(right_goals, lambda x: x.softmax(1)), "no log"),
-    "raw scores": (with_goals(right_goals, lambda x: x), "raw scores"),
-    "base 10": (with_goals(right_goals, lambda x: x.softmax(1).log10()), "base 10"),
+    "softmax over images": (with_targets(right_goals, lambda x: x.log_softmax(0)), "over the images"),
+    "no log": (with_targets(right_goals, lambda x: x.softmax(1)), "no log"),
+    "raw scores": (with_targets(right_goals, lambda x: x), "raw scores"),
+    "base 10": (with_targets(right_goals, lambda x: x.softmax(1).log10()), "base 10"),
     "argmax": (lambda x, y, e: by_torch(x, x.argmax(1), e), "depend on the labels"),
-    "K − 1": (with_goals(lambda h, e, n, k: (1 - e) * h + e / (k - 1)), "not by K − 1"),
+    "K − 1": (with_targets(lambda h, e, n, k: (1 - e) * h + e / (k - 1)), "not by K − 1"),
     "KL": (
         lambda x, y, e: F.kl_div(x.log_softmax(1), right_goals(hard(x, y), e, *x.shape), reduction="batchmean"),
         "KL divergence",
     ),
-    "sigmoid": (with_goals(right_goals, lambda x: x.sigmoid().log()), "even with smoothing=0"),
-    "base 2": (with_goals(right_goals, lambda x: x.softmax(1).log2()), "base 2"),
+    "sigmoid": (with_targets(right_goals, lambda x: x.sigmoid().log()), "even with smoothing=0"),
+    "base 2": (with_targets(right_goals, lambda x: x.softmax(1).log2()), "base 2"),
     "squared error": (lambda x, y, e: ((x.softmax(1) - right_goals(hard(x, y), e, *x.shape)) ** 2).mean(), "squared"),
     "binary": (
         lambda x, y, e: F.binary_cross_entropy_with_logits(x, right_goals(hard(x, y), e, *x.shape)),
         "yes-or-no",
     ),
-    "one per picture": (
+    "one per image": (
         lambda x, y, e: F.cross_entropy(x, y, label_smoothing=e, reduction="none"),
-        "one loss a picture",
+        "one loss an image",
     ),
     "always 0.1": (lambda x, y, e: F.cross_entropy(x, y, label_smoothing=0.1), "whatever smoothing says"),
-    "softmax, then log": (with_goals(right_goals, lambda x: x.softmax(1).log()), "hundreds"),
+    "softmax, then log": (with_targets(right_goals, lambda x: x.softmax(1).log()), "hundreds"),
     "detached": (lambda x, y, e: by_torch(x.detach(), y, e), "gradient"),
     "item": (lambda x, y, e: by_torch(x, y, e).item(), "a single tensor"),
-    "three classes": (with_goals(lambda h, e, n, k: (1 - e) * h + e / 3), "goals of|K − 1"),
+    "three classes": (with_targets(lambda h, e, n, k: (1 - e) * h + e / 3), "targets of|K − 1"),
     "mean over everything": (
         lambda x, y, e: -(right_goals(hard(x, y), e, *x.shape) * x.log_softmax(1)).mean(),
         "number of classes",
@@ -235,7 +235,7 @@ WRONG_LOSSES = {
     ),
     "no return": (lambda x, y, e: None, "return"),
     "softmax twice": (lambda x, y, e: by_torch(x.softmax(1), y, e), "twice"),
-    "half the smoothing": (lambda x, y, e: by_torch(x, y, e / 2), "goals of one picture"),
+    "half the smoothing": (lambda x, y, e: by_torch(x, y, e / 2), "targets of one image"),
 }
 
 
