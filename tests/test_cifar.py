@@ -25,7 +25,7 @@ from attn_lessons.datasets import (
     tiny_imagenet,
 )
 from attn_lessons.datasets.hundred import BOX, RADII
-from attn_lessons.datasets.puzzles import SHAPES, depth, grid
+from attn_lessons.datasets.scene import SHAPES, depth, grid
 
 SOURCES = dict(cifar.SOURCES)
 READ = {CIFAR10: (cifar10, "CIFAR-10", "labels", 10), CIFAR100: (cifar100, "CIFAR-100", "fine_labels", 100)}

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from scipy.stats import chi2_contingency, chisquare
 from torch import nn
 
-from attn_lessons.datasets import CEILINGS, PUZZLES, ImageSet, Scene, glyphworld, normalise, puzzles
-from attn_lessons.datasets.puzzles import COLORS, SHAPES, SKY, STAR, WHITE, Draw, depth, glyph_sprites, grid
+from attn_lessons.datasets import CEILINGS, PUZZLES, ImageSet, Scene, glyphworld, normalise, puzzles, scene
+from attn_lessons.datasets.scene import COLORS, SHAPES, SKY, STAR, WHITE, Draw, depth, glyph_sprites, grid
 
 NAMES = tuple(PUZZLES)
 RARE = 1e-3  # chance tests are at 99.9 % confidence; the seeds are fixed, so what passes once passes for ever
@@ -75,12 +75,12 @@ def test_puzzles_share_nothing():
 def test_no_sample_lies_so_near_an_edge_that_rounding_could_decide():
     x, y = grid(17, 17)
     margins = [
-        abs(puzzles.rounded_box(*grid(31, 31), 31, 31, 4)).min(),
-        abs(puzzles.rounded_box(*grid(31, 31), 29, 29, 3)).min(),
+        abs(scene.rounded_box(*grid(31, 31), 31, 31, 4)).min(),
+        abs(scene.rounded_box(*grid(31, 31), 29, 29, 3)).min(),
     ]
     margins += [
-        abs(puzzles.rounded_box(*grid(11, 11), 11, 11, 2)).min(),
-        abs(puzzles.rounded_box(*grid(13, 5), 4, 13, 1.5)).min(),
+        abs(scene.rounded_box(*grid(11, 11), 11, 11, 2)).min(),
+        abs(scene.rounded_box(*grid(13, 5), 4, 13, 1.5)).min(),
     ]
     for radius in (5.6, 6.1, 6.6):
         for angle in np.deg2rad((-20, -10, 0, 10, 20)):

@@ -6,7 +6,8 @@ from .download import DownloadError, data_folder, fetch
 from .folder import image_folder
 from .hundred import glyphworld_100, hundred_classes
 from .image_set import ImageSet
-from .puzzles import CEILINGS, PUZZLES, Scene, glyphworld
+from .puzzles import CEILINGS, PUZZLES, glyphworld
+from .scene import Scene
 from .tiny import tiny_imagenet
 
 __all__ = [

@@ -12,7 +12,8 @@ import numpy as np
 
 from .cifar import cifar100
 from .image_set import ImageSet
-from .puzzles import COLORS, SHAPES, Scene, coverage, depth, glyphworld, grid, lit
+from .puzzles import glyphworld
+from .scene import COLORS, SHAPES, Scene, glyph_sprite
 
 HUES = {"blue": 1, "green": 2, "yellow": 3, "red": 4, "pink": 5}  # rows of COLORS that differ most
 RADII = {"tiny": 6, "small": 9, "large": 13, "huge": 18.5}  # pixels; each about 1.45 times the one before
@@ -63,14 +64,16 @@ def one_of_a_hundred(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
 @cache
 def large_glyphs() -> np.ndarray:
     """Every shape and size, a little larger or smaller, turned a little left or right: (5, 4, 9, 2, 45, 45)."""
-    x, y = grid(BOX, BOX, fine=4)
-    sprites = np.empty((len(SHAPES), len(RADII), 9, 2, BOX, BOX), np.int32)
-    for shape in range(len(SHAPES)):
-        for i, radius in enumerate(RADII.values()):
-            for j, (scale, angle) in enumerate((s, a) for s in (0.96, 1, 1.04) for a in (-17, 3, 19)):
-                c, s = np.cos(np.deg2rad(angle)) / (scale * radius), np.sin(np.deg2rad(angle)) / (scale * radius)
-                sprites[shape, i, j] = lit(coverage(depth(shape, x * c + y * s, y * c - x * s) > 0, fine=4))
-    return sprites
+    looks = [(scale, degrees) for scale in (0.96, 1, 1.04) for degrees in (-17, 3, 19)]
+    return np.array(
+        [
+            [
+                [glyph_sprite(shape, scale * radius, turn, BOX, fine=4) for scale, turn in looks]
+                for radius in RADII.values()
+            ]
+            for shape in range(len(SHAPES))
+        ]
+    )
 
 
 def hundred_classes(train: int = 50_000, test: int = 10_000, download: bool = False) -> tuple[ImageSet, ImageSet]:
