@@ -1,6 +1,6 @@
 """Images as one uint8 tensor: GlyphWorld, CIFAR, folders and zips of image files, and augmentation on the device."""
 
-from .augment import color_jitter, cutmix, cutout, mixup, normalise, random_crop, random_flip, random_resized_crop
+from .augment import cutmix, cutout, mixup, normalise, random_crop, random_flip
 from .cifar import cifar10, cifar100
 from .download import DownloadError, data_folder, fetch
 from .folder import image_folder
@@ -18,7 +18,6 @@ __all__ = [
     "Scene",
     "cifar10",
     "cifar100",
-    "color_jitter",
     "cutmix",
     "cutout",
     "data_folder",
@@ -31,6 +30,5 @@ __all__ = [
     "normalise",
     "random_crop",
     "random_flip",
-    "random_resized_crop",
     "tiny_imagenet",
 ]

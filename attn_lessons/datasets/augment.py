@@ -8,7 +8,6 @@ distribution of torchvision.transforms.v2.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -83,169 +82,6 @@ def cutout(images: torch.Tensor, size: int = 8, generator: torch.Generator | Non
     return images.masked_fill((in_rows[:, :, None] & in_columns[:, None, :])[:, None], 0)
 
 
-def color_jitter(
-    images: torch.Tensor,
-    brightness: float = 0.4,
-    contrast: float = 0.4,
-    saturation: float = 0.4,
-    hue: float = 0.1,
-    generator: torch.Generator | None = None,
-) -> torch.Tensor:
-    """Change brightness, contrast, saturation and hue of each image, in an order of its own.
-
-    Parameters
-    ----------
-    images : torch.Tensor
-        uint8 (n, 3, H, W).
-    brightness, contrast, saturation : float, default 0.4
-        Each draws a factor between 1 − value and 1 + value, never below 0: 0 gives a black, a plain grey and a grey
-        image, 1 changes nothing.
-    hue : float, default 0.1
-        Turn the colour circle by up to this part of a full turn, either way; at most 0.5.
-
-    Returns
-    -------
-    torch.Tensor
-        uint8, same shape. Levels are rounded once, at the end; torchvision cuts their fractions off after every step.
-
-    Examples
-    --------
-    >>> color_jitter(torch.zeros(5, 3, 32, 32, dtype=torch.uint8)).unique()
-    tensor([0], dtype=torch.uint8)
-    """
-    check(images)
-    if images.dtype != torch.uint8 or images.shape[1] != 3:
-        raise TypeError(f"color_jitter takes uint8 images of 3 channels; these are {images.dtype}, {images.shape[1]}.")
-    strengths = {"brightness": brightness, "contrast": contrast, "saturation": saturation, "hue": hue}
-    for argument, value in strengths.items():
-        if value < 0:
-            raise ValueError(f"{argument}={value} must be at least 0.")
-    if hue > 0.5:
-        raise ValueError(f"hue={hue} must be at most 0.5, half a turn.")
-    factors, order = jitters(images, list(strengths.values()), generator)
-    images = images / 255
-    for step in order.unbind(1):
-        for k, adjust in enumerate((adjust_brightness, adjust_contrast, adjust_saturation, adjust_hue)):
-            (now,) = torch.nonzero(step == k, as_tuple=True)  # the images whose turn it is for this change
-            images[now] = adjust(images[now], factors[now, k].reshape(-1, 1, 1, 1))
-    return (255 * images).round().to(torch.uint8)
-
-
-def jitters(
-    images: torch.Tensor, strengths: Sequence[float], generator: torch.Generator | None
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """For each image how much of the four changes, and which of them (0 to 3) comes when: (n, 4) both."""
-    low = torch.tensor([max(0.0, 1 - value) for value in strengths[:3]] + [-strengths[3]])
-    high = torch.tensor([1 + value for value in strengths[:3]] + [strengths[3]])
-    draws = torch.rand(2, len(images), 4, generator=generator, device=images.device)
-    return low.to(draws) + draws[0] * (high - low).to(draws), draws[1].argsort(1)
-
-
-# The four take images with levels from 0 to 1, (n, 3, H, W), and one factor an image, (n, 1, 1, 1).
-def adjust_brightness(images: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
-    return (images * factor).clamp(0, 1)
-
-
-def adjust_contrast(images: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
-    return torch.lerp(grey(images).mean((2, 3), keepdim=True), images, factor).clamp(0, 1)
-
-
-def adjust_saturation(images: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
-    return torch.lerp(grey(images), images, factor).clamp(0, 1)
-
-
-def adjust_hue(images: torch.Tensor, turn: torch.Tensor) -> torch.Tensor:
-    """Turn the colour circle; the largest and the smallest of the three levels of a pixel stay what they are."""
-    red, green, blue = images.split(1, 1)  # (n, 1, H, W) each
-    top, bottom = images.amax(1, keepdim=True), images.amin(1, keepdim=True)
-    spread = top - bottom
-    safe = torch.where(spread > 0, spread, 1)
-    hue = torch.where(top == red, (green - blue) / safe,
-                      torch.where(top == green, 2 + (blue - red) / safe, 4 + (red - green) / safe))  # fmt: skip
-    sixths = torch.tensor([5, 3, 1], device=images.device).reshape(1, 3, 1, 1)  # where red, green, blue are lowest + 1
-    away = (sixths + hue + 6 * turn) % 6  # (n, 3, H, W)
-    return top - spread * torch.minimum(away, 4 - away).clamp(0, 1)
-
-
-def grey(images: torch.Tensor) -> torch.Tensor:
-    """How bright a pixel looks: (n, 3, H, W) → (n, 1, H, W)."""
-    weights = torch.tensor([0.2989, 0.587, 0.114], device=images.device)  # as in television, ITU-R BT.601
-    return torch.einsum("nchw,c->nhw", images, weights)[:, None]
-
-
-def random_resized_crop(
-    images: torch.Tensor,
-    size: int | None = None,
-    scale: tuple[float, float] = (0.08, 1),
-    ratio: tuple[float, float] = (3 / 4, 4 / 3),
-    generator: torch.Generator | None = None,
-) -> torch.Tensor:
-    """Cut a rectangle out of each image and resize it (Szegedy et al. 2015, arXiv:1409.4842).
-
-    Parameters
-    ----------
-    images : torch.Tensor
-        (n, C, H, W).
-    size : int, optional
-        Pixels along each side of the result. Default: as before.
-    scale : pair of float, default (0.08, 1)
-        Smallest and largest part of the area of the image.
-    ratio : pair of float, default (3/4, 4/3)
-        Smallest and largest width / height.
-
-    Returns
-    -------
-    torch.Tensor
-        (n, C, size, size), same dtype. Every pixel is a mean, over a triangle, of those below it.
-
-    Examples
-    --------
-    >>> random_resized_crop(torch.ones(5, 3, 32, 32), size=24).shape
-    torch.Size([5, 3, 24, 24])
-    """
-    _, _, height, width = check(images)
-    if size is not None:
-        whole_number("size", size, 1)
-    if not (0 < scale[0] <= scale[1] and 0 < ratio[0] <= ratio[1]):
-        raise ValueError(f"scale={scale} and ratio={ratio} must each be two positive numbers, the smaller one first.")
-    top, left, tall, wide = boxes(images, scale, ratio, generator)
-    exact = images.to(torch.promote_types(images.dtype, torch.float32))
-    rows = resizing(top, tall, height, size or height).to(exact)[:, None]  # (n, 1, size, H)
-    columns = resizing(left, wide, width, size or width).to(exact)[:, None]  # (n, 1, size, W)
-    out = rows @ exact @ columns.mT
-    return (out if images.is_floating_point() else out.round()).to(images.dtype)
-
-
-def boxes(images: torch.Tensor, scale: tuple, ratio: tuple, generator: torch.Generator | None) -> torch.Tensor:
-    """Top, left, height and width of a rectangle in each image, (4, n), in pixels.
-
-    The first of ten throws that fits; should none, the largest rectangle in the middle whose ratio is allowed.
-    """
-    n, _, height, width = images.shape
-    draws = torch.rand(4, n, 10, generator=generator, device=images.device)
-    area = height * width * (scale[0] + (scale[1] - scale[0]) * draws[0])
-    log_ratio = math.log(ratio[0]) + math.log(ratio[1] / ratio[0]) * draws[1]
-    wide = (area * log_ratio.exp()).sqrt().round()  # (n, 10)
-    tall = (area / log_ratio.exp()).sqrt().round()
-    fits = (wide > 0) & (wide <= width) & (tall > 0) & (tall <= height)
-    first = fits.int().argmax(1, keepdim=True)
-    wide = torch.where(fits.any(1), wide.gather(1, first)[:, 0], min(width, round(height * ratio[1])))
-    tall = torch.where(fits.any(1), tall.gather(1, first)[:, 0], min(height, round(width / ratio[0])))
-    room = torch.stack([height - tall, width - wide])  # (2, n)
-    corner = torch.where(fits.any(1), (draws[2:, :, 0] * (room + 1)).floor().minimum(room), (room / 2).floor())
-    return torch.cat([corner, torch.stack([tall, wide])])
-
-
-def resizing(start: torch.Tensor, length: torch.Tensor, pixels: int, size: int) -> torch.Tensor:
-    """For each image, how much of each of its `pixels` goes into each of `size` new ones: (n, size, pixels)."""
-    step = (length / size)[:, None, None]  # old pixels to a new one
-    centre = start[:, None, None] + step * (torch.arange(size, device=start.device)[:, None] + 0.5)
-    old = torch.arange(pixels, device=start.device)
-    inside = (old >= start[:, None, None]) & (old < (start + length)[:, None, None])
-    weight = (1 - abs(old + 0.5 - centre) / step.clamp(min=1)).clamp(min=0) * inside
-    return weight / weight.sum(2, keepdim=True)
-
-
 def mixup(
     images: torch.Tensor, labels: torch.Tensor, num_classes: int, generator: torch.Generator | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -311,7 +147,7 @@ def cutmix(
 
 
 def mixed_labels(labels: torch.Tensor, num_classes: int, fraction: torch.Tensor) -> torch.Tensor:
-    """`share` at each label, the rest at the one before it in the batch: (n,) → (n, num_classes)."""
+    """`fraction` at each label, the rest at the one before it in the batch: (n,) → (n, num_classes)."""
     own = F.one_hot(labels, num_classes).float()
     return torch.lerp(own.roll(1, 0), own, fraction)
 
