@@ -44,8 +44,8 @@ from .insight import pointing_game, spatial_map
 from .measure import latency
 from .models import GlyphNet
 from .training import RECIPES, Recipe, fit, prepare, progress_bar, save_weights, train_once
-from .training.checkpoint import of_datasets
-from .training.processes import accelerator
+from .training.checkpoint import image_fingerprints
+from .training.processes import start_accelerator
 from .training.recipe import PRECISIONS
 
 GLYPHWORLD_TRAIN, GLYPHWORLD_TEST = 4000, 2000  # images
@@ -104,7 +104,7 @@ def sweep(options: argparse.Namespace) -> None:
     recipe = recipe_of(options)
     train, test = photographs(options)
     cases = list(photograph_cases(train, test, options, range(options.seeds)))
-    record(options, cases, train, recipe, no_score, of_datasets(train, test))
+    record(options, cases, train, recipe, no_score, image_fingerprints(train, test))
 
 
 def sweep_puzzles(options: argparse.Namespace) -> None:
@@ -267,7 +267,7 @@ def step_times(variants: dict[str, Callable[[], nn.Module]], recipe: Recipe, exa
     device = next(next(iter(models.values())).parameters()).device
     images = prepare(torch.zeros(recipe.batch_size, *example.images.shape[1:], dtype=torch.uint8, device=device))
 
-    with accelerator(device, recipe) as engine:
+    with start_accelerator(device, recipe) as engine:
 
         def step(model: nn.Module) -> None:
             with engine.autocast():

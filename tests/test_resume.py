@@ -22,7 +22,7 @@ from torch import nn
 from attn_lessons.datasets import ImageSet
 from attn_lessons.models import VGG, GlyphNet
 from attn_lessons.training import Recipe, checkpoint, fit, loop
-from attn_lessons.training.checkpoint import fingerprint
+from attn_lessons.training.checkpoint import network_fingerprint
 from attn_lessons.training.log import alone_in
 
 FILES = ["batches.csv", "best.safetensors", "epochs.csv", "last.safetensors"]
@@ -113,7 +113,7 @@ def killed(where: str, write: int, folder: Path, connection: Connection) -> None
         return call
 
     torch.set_num_threads(1)
-    slot, name = {"row": (loop.Log, "row"), "save": (checkpoint, "save_file"), "replace": (os, "replace")}[where]
+    slot, name = {"row": (loop.Log, "append"), "save": (checkpoint, "save_file"), "replace": (os, "replace")}[where]
     setattr(slot, name, kill_at(getattr(slot, name)))
     train(folder)
 
@@ -221,7 +221,7 @@ def test_a_run_without_a_whole_epoch_stands_in_nobodys_way(tmp_path):
     ],
 )
 def test_networks_of_other_options_are_others(one, other):
-    first, again, second = (fingerprint(build(), dataset(), dataset())["network"] for build in (one, one, other))
+    first, again, second = (network_fingerprint(build()) for build in (one, one, other))
     assert first == again != second
 
 
@@ -350,7 +350,7 @@ def test_ctrl_c_leaves_a_usable_model_and_says_what_to_do(tmp_path):
         train(tmp_path, model=model)
     assert any(not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
     assert torch.isfinite(model.eval()(torch.zeros(2, 3, 8, 8))).all()
-    with pytest.raises(KeyboardInterrupt, match=r"in its first batch.*starts anew"):
+    with pytest.raises(KeyboardInterrupt, match=r"in its first batch.*starts again"):
         train(None, model=Stops(network(), 1, KeyboardInterrupt()))
 
 

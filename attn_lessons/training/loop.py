@@ -14,19 +14,20 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from ..datasets import ImageSet, normalise
 from ..measure import evaluation_mode
 from ..progress import progress_bar
-from .checkpoint import Checkpoint, fingerprint
+from .checkpoint import Checkpoint, image_fingerprints, network_fingerprint
 from .log import Log, alone_in, in_one_sentence
-from .processes import accelerator, in_processes, shard
+from .processes import start_accelerator
 from .recipe import OPTIMIZERS, Recipe
 
 
 @dataclass
 class History:
-    """What a run wrote down: `batches` and `epochs`, one row each, as pandas tables."""
+    """The log of a run as pandas tables: `batches`, one row per batch, and `epochs`, one row per epoch."""
 
     batches: pd.DataFrame
     epochs: pd.DataFrame
@@ -41,24 +42,24 @@ def fit(
     folder: str | Path | None = None,
     progress: bool = True,
 ) -> History:
-    """Train `model` in place, where it is (CPU or GPU).
+    """Train `model` in place, on its device.
 
     Parameters
     ----------
     model : nn.Module
-        Images (B, 3, H, W) in, one score per class (B, K) out.
+        Images (B, 3, H, W) → logits (B, K).
     train : ImageSet
     test : ImageSet or None
-        Measured after every epoch, and only measured: nothing is chosen by it. None if nobody looks at these figures;
+        Measured after every epoch, and only measured: nothing is chosen by it. None if these figures are not needed;
         then `folder` has to be None as well.
     recipe : Recipe, optional
     seed : int, default 0
-        Decides the order of the images, augmentation and dropout. The weights were drawn when you built `model`.
+        Seeds the order of the images, augmentation and dropout. The weights were drawn when you built `model`.
     folder : path, optional
-        Where ``batches.csv`` and ``epochs.csv`` are written, line by line, and, after each epoch, the state of the run
-        (``last.safetensors``) and the weights of the epoch that tested best (``best.safetensors``), while the run goes
-        on. A run that was stopped, however, goes on from there when it is called again with the same arguments, and
-        ends as if it had never been stopped; one that was finished is read back.
+        Where ``batches.csv`` and ``epochs.csv`` are written line by line during the run, and after each epoch the state
+        of the run (``last.safetensors``) and the weights of the epoch with the best test accuracy
+        (``best.safetensors``). A run that was stopped, however, continues from there when it is called again with the
+        same arguments, and ends as if it had never been stopped; a finished one is read back.
     progress : bool, default True
 
     Returns
@@ -77,7 +78,7 @@ def fit(
     Notes
     -----
     Under ``accelerate launch`` or ``notebook_launcher`` the same call trains in several processes. Each holds all
-    images, draws the same batch, and takes its share of it; the gradients are averaged. Without batch norm and
+    images, draws the same batch, and takes its part of it; the gradients are averaged. Without batch norm and
     dropout the weights are, up to rounding, those of a single process.
     """
     recipe = recipe or Recipe()
@@ -88,83 +89,76 @@ def fit(
         raise ValueError(f"test=None, but folder={str(folder)!r} keeps the weights that test best: give a test set.")
     device = next(model.parameters()).device
     train, test = train.to(device), None if test is None else test.to(device)
-    order = torch.Generator().manual_seed(seed)  # on the CPU: the same order on every device
-    generator = torch.Generator(device).manual_seed(seed)
+    shuffling = torch.Generator().manual_seed(seed)  # on the CPU: the same order on every device
+    augmentation = torch.Generator(device).manual_seed(seed)
     optimizer = OPTIMIZERS[recipe.optimizer](
         model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
     )
-    schedule = recipe.scheduler(optimizer, recipe.epochs * per_epoch)
+    scheduler = recipe.scheduler(optimizer, recipe.epochs * per_epoch)
 
     with (
-        accelerator(device, recipe) as engine,
-        alone_in(folder if engine.is_main_process else None),
-        Log(folder, "batches", engine.is_main_process) as batches,
-        Log(folder, "epochs", engine.is_main_process) as epochs,
-        progress_bar(recipe.epochs * per_epoch, "training", progress and engine.is_main_process) as bar,
+        start_accelerator(device, recipe) as accelerator,
+        alone_in(folder if accelerator.is_main_process else None),
+        Log(folder, "batches", accelerator.is_main_process) as batches,
+        Log(folder, "epochs", accelerator.is_main_process) as epochs,
+        progress_bar(recipe.epochs * per_epoch, "training", progress and accelerator.is_main_process) as bar,
         in_one_sentence(recipe, batches.rows, folder),
     ):
-        torch.manual_seed(seed + engine.process_index)  # dropout
+        torch.manual_seed(seed + accelerator.process_index)  # dropout
+        optimizer = accelerator.prepare_optimizer(optimizer)  # scales the gradients of fp16
         run = recipe.in_words() | {"seed": seed, "device": device.type}
-        run |= fingerprint(model, train, test) if folder else {}
-        checkpoint = Checkpoint(folder, run, model, optimizer, schedule, {"order": order, "augment": generator}, engine)
+        if folder:
+            run |= {"network": network_fingerprint(model)} | image_fingerprints(train, test)
+        generators = {"order": shuffling, "augment": augmentation}
+        checkpoint = Checkpoint(folder, run, model, optimizer, scheduler, generators, accelerator)
         done = checkpoint.load()
-        batches.keep(done), epochs.keep(done), bar.update(done * per_epoch)
+        batches.resume(done), epochs.resume(done), bar.update(done * per_epoch)
         if folder and not done:  # a run that is stopped in its first epoch starts from these weights again
-            engine.wait_for_everyone()
+            accelerator.wait_for_everyone()
             checkpoint.save(0, {}, best=False)
-        network, stepper = in_processes(model, engine), engine.prepare_optimizer(optimizer)
+        processes = accelerator.num_processes
+        network = DistributedDataParallel(model) if processes > 1 else model  # averages the gradients
+        mine = slice(accelerator.process_index, None, processes)  # this process's images of a batch
 
         for epoch in range(done + 1, recipe.epochs + 1):
-            start, seen = time.perf_counter(), len(batches.rows)
-            learning_rate = optimizer.param_groups[0]["lr"]
+            start, learning_rate = time.perf_counter(), optimizer.param_groups[0]["lr"]
             network.train()
-            picks = torch.randperm(len(train), generator=order)[: per_epoch * recipe.batch_size]
-            for pick in picks.split(recipe.batch_size):
-                images, labels = train.images[pick], train.labels[pick]
-                if recipe.augment:
-                    images = recipe.augment(images, generator)
+            order = torch.randperm(len(train), generator=shuffling)[: per_epoch * recipe.batch_size]
+            for indices in order.split(recipe.batch_size):
+                images, labels = train.images[indices], train.labels[indices]
                 targets = labels
+                if recipe.augment:
+                    images = recipe.augment(images, augmentation)
                 if recipe.mix:
-                    images, targets = recipe.mix(images, labels, len(train.classes), generator)
-                images, labels, targets = (shard(tensor, engine) for tensor in (images, labels, targets))
-                with engine.autocast():
-                    logits = network(prepare(images))
-                loss = F.cross_entropy(logits.float(), targets, label_smoothing=recipe.label_smoothing)
-                accuracy = (logits.argmax(1) == labels).float().mean()
-                reached = engine.reduce(torch.stack([loss.detach(), accuracy]), "mean").tolist()
-                if not math.isfinite(reached[0]):
-                    raise FloatingPointError(f"the loss is {reached[0]}")
-                stepper.zero_grad()
-                engine.backward(loss)
-                stepper.step()
-                batches.row(
-                    epoch=epoch,
-                    batch=len(batches.rows) + 1,
-                    learning_rate=optimizer.param_groups[0]["lr"],
-                    loss=reached[0],
-                    accuracy=reached[1],
-                )
+                    images, targets = recipe.mix(images, labels, len(train.classes), augmentation)
+                with accelerator.autocast():
+                    logits = network(prepare(images[mine]))
+                loss = F.cross_entropy(logits.float(), targets[mine], label_smoothing=recipe.label_smoothing)
+                accuracy = (logits.argmax(1) == labels[mine]).float().mean()
+                measured = accelerator.reduce(torch.stack([loss.detach(), accuracy]), "mean").tolist()
+                if not math.isfinite(measured[0]):
+                    raise FloatingPointError(f"the loss is {measured[0]}")
+                optimizer.zero_grad()
+                accelerator.backward(loss)
+                optimizer.step()
+                row = {"epoch": epoch, "batch": len(batches.rows) + 1, "learning_rate": optimizer.param_groups[0]["lr"]}
+                batches.append(**row, loss=measured[0], accuracy=measured[1])
                 if recipe.schedule == "cosine":
-                    schedule.step()
+                    scheduler.step()
                 bar.update()
-            trained = pd.DataFrame(batches.rows[seen:])[["loss", "accuracy"]].mean()
+
+            trained = pd.DataFrame(batches.rows[-per_epoch:])[["loss", "accuracy"]].mean()
             if recipe.schedule == "step":
-                schedule.step()
+                scheduler.step()
             elif recipe.schedule == "plateau":
-                schedule.step(trained.loss)
+                scheduler.step(trained.loss)
             tested, best = {}, False
             if test is not None:
                 tested = {f"test_{name}": value for name, value in evaluate(model, test).items()}
                 best = all(tested["test_accuracy"] > row["test_accuracy"] for row in epochs.rows)
-            must_be_finite(model, tested)  # no further batch looks at what the last one has done
-            epochs.row(
-                epoch=epoch,
-                learning_rate=learning_rate,
-                train_loss=trained.loss,
-                train_accuracy=trained.accuracy,
-                **tested,
-                seconds=time.perf_counter() - start,
-            )
+            must_be_finite(model, tested)  # no further batch would reveal what the last step has done
+            row = {"epoch": epoch, "learning_rate": learning_rate, **trained.add_prefix("train_"), **tested}
+            epochs.append(**row, seconds=time.perf_counter() - start)
             checkpoint.save(epoch, tested, best)
     return History(pd.DataFrame(batches.rows), pd.DataFrame(epochs.rows))
 
@@ -179,13 +173,13 @@ def must_be_finite(model: nn.Module, tested: dict[str, float]) -> None:
 
 
 def prepare(images: torch.Tensor) -> torch.Tensor:
-    """uint8 images as the networks take them; channels last, because convolutions are faster so."""
+    """uint8 images → the normalised input of a network, channels last, because convolutions are faster so."""
     return normalise(images).contiguous(memory_format=torch.channels_last)
 
 
 @torch.no_grad()
 def predict(model: nn.Module, dataset: ImageSet, batch_size: int = 500) -> torch.Tensor:
-    """Scores of every image, (n, K), in evaluation mode; the model is left in the mode it was in."""
+    """Logits of every image, (n, K), in evaluation mode; the model is left in the mode it was in."""
     device = next(model.parameters()).device
     with evaluation_mode(model):
         return torch.cat([model(prepare(images.to(device))) for images in dataset.images.split(batch_size)])
@@ -195,7 +189,5 @@ def evaluate(model: nn.Module, dataset: ImageSet) -> dict[str, float]:
     """Mean cross-entropy ``loss`` and ``accuracy`` (0 to 1) over all images."""
     logits = predict(model, dataset)
     labels = dataset.labels.to(logits.device)
-    return {
-        "loss": F.cross_entropy(logits, labels).item(),
-        "accuracy": (logits.argmax(1) == labels).float().mean().item(),
-    }
+    accuracy = (logits.argmax(1) == labels).float().mean()
+    return {"loss": F.cross_entropy(logits, labels).item(), "accuracy": accuracy.item()}
