@@ -222,7 +222,7 @@ def check_initialise_attention(attempt: Callable) -> None:
 
 
 def _expect_untouched(changed: set[str], before: dict[str, torch.Tensor]) -> None:
-    outside = [name for name in before if name in changed and not name.startswith("attention.")]
+    outside = [name for name in before if name in changed and ".attention." not in name]
     share = sum(before[name].numel() for name in outside) / sum(value.numel() for value in before.values())
     told = f"numbers outside the attention are gone, {100 * share:.1f} % of all, {outside[:1]} among them"
     stay = "what was learned there must stay. Which part of the model holds the attention alone?"

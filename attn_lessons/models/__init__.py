@@ -1,8 +1,9 @@
-"""Networks with slots for attention. A slot takes a mechanism's name or your own class."""
+"""Networks, attention for any network, and weights from files."""
 
+from .attach import attach, detach_attention, slots
 from .glyph_net import GlyphNet
 from .small_cnn import SmallCNN
 from .vgg import VGG
 from .weights import load_matching, trained
 
-__all__ = ["VGG", "GlyphNet", "SmallCNN", "load_matching", "trained"]
+__all__ = ["VGG", "GlyphNet", "SmallCNN", "attach", "detach_attention", "load_matching", "slots", "trained"]

@@ -1,0 +1,308 @@
+"""Attention after any module of any network: torchvision's, timm's, your own. Nothing is renamed, nothing rewritten.
+
+Introduced in lesson 11; lesson 08 builds VGG with it.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+from functools import partial
+
+import pandas as pd
+import torch
+from torch import nn
+
+from ..arguments import one_of
+from ..attention import MECHANISMS, build_attention
+from ..attention.base import reset
+from ..measure import evaluation_mode
+
+STARTS = ("identity", "own", "kaiming")
+CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm, nn.Identity)
+
+
+def attach(
+    model: nn.Module,
+    mechanism: str | Callable[..., nn.Module],
+    after: str | Iterable[str],
+    start: str = "identity",
+    image: tuple[int, int, int] = (3, 224, 224),
+    **options,
+) -> nn.Module:
+    """Weight what the modules named in `after` give, before anything else sees it.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Any network that takes images (B, C, H, W). Changed in place.
+    mechanism : str or callable
+        A name or a class that `attn_lessons.attention.build_attention` takes.
+    after : str or iterable of str
+        Names of modules that run once and give feature maps (B, C, H, W): `slots` lists them.
+    start : {"identity", "own", "kaiming"}, default "identity"
+        How each mechanism starts: as the identity (see `IdentityStart`), which leaves every output of the network as it
+        was until it is trained further; as its paper initialises it; or with Kaiming's initialisation.
+    image : (int, int, int), default (3, 224, 224)
+        Channels, height and width of the images, for the passes that find the shapes of the feature maps.
+    **options
+        Handed on to the mechanism, ``reduction=8`` for example.
+
+    Returns
+    -------
+    nn.Module
+        `model` itself.
+
+    Raises
+    ------
+    ValueError
+        If a name in `after` is not in the network, or its module does not run exactly once, or gives no feature maps;
+        if the network cannot run on `image`. The network is then as it was.
+
+    Notes
+    -----
+    All names in the state dict stay, so weights load before or after. The new ones have ``.attention.`` in them. The
+    mechanism is a child of the module that it follows, and runs in a forward hook of that module. A container runs or
+    lists its children by itself, so there the mechanism is a child of its last child.
+
+    Copies, pickles, `torch.save`, `torch.compile`, `torch.export`, `torch.fx` and `torch.jit.trace` see an ordinary
+    network.
+
+    Examples
+    --------
+    >>> from torchvision.models import resnet18
+    >>> model = attach(resnet18(), "cbam", after=["layer3", "layer4"], image=(3, 64, 64))
+    >>> [name for name in model.state_dict() if "attention.scale" in name]
+    ['layer3.1.attention.scale', 'layer4.1.attention.scale']
+    """
+    one_of("start", start, STARTS)
+    after = [after] if isinstance(after, str) else list(after)
+    hosts = {name: module_called(name, model) for name in after}
+    shapes = {name: [] for name in hosts}
+    for name, shape in forward_shapes(model, image):
+        shapes.get(name, []).append(shape)
+    made, sized = {}, takes_size(mechanism)
+    for name in hosts:
+        channels, size = channels_and_size(name, shapes[name])
+        made[name] = build_attention(mechanism, channels, **({"size": size} if sized else {}) | options)
+        made[name] = started(made[name], start)
+    like = next(model.parameters(), torch.empty(0))
+    for name, host in hosts.items():
+        if mechanism != "none":
+            put(made[name].to(like.device, like.dtype).train(host.training), host)
+    runs = [name for name, _ in forward_shapes(model, image)]
+    for name, host in hosts.items():
+        for path in attached(host):
+            if runs.count(f"{name}.{path}") != 1:
+                detach_attention(model)
+                raise ValueError(
+                    f"after={name!r}: {type(host).__name__} calls its children one by one, and would call attention "
+                    f"as well: name a module inside it."
+                )
+    return model
+
+
+def detach_attention(model: nn.Module) -> nn.Module:
+    """Take out everything that `attach` has put into `model`, which is changed in place and returned.
+
+    Examples
+    --------
+    >>> from torchvision.models import resnet18
+    >>> names = list(resnet18().state_dict())
+    >>> model = detach_attention(attach(resnet18(), "se", after="layer4"))
+    >>> list(model.state_dict()) == names
+    True
+    """
+    for host in list(model.modules()):
+        for path, key in attached(host).items():
+            home, _, name = path.rpartition(".")
+            del host.get_submodule(home)._modules[name], host._forward_hooks[key]
+    return model
+
+
+def slots(model: nn.Module, image: tuple[int, int, int] = (3, 224, 224)) -> pd.DataFrame:
+    """The modules of a network that attention can follow, in the order in which they run.
+
+    Parameters
+    ----------
+    model : nn.Module
+    image : (int, int, int), default (3, 224, 224)
+        Channels, height and width of the images.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Index: a module's name, for `attach`. ``module``, its class; ``channels``, ``height``, ``width`` of its feature
+        maps; ``usual``: where papers put attention in networks of this kind, "" elsewhere: "before the addition" on the
+        residual branch of a ResNet, "after the depthwise convolution" of a MobileNet, "before the pooling" of a VGG.
+
+    Raises
+    ------
+    ValueError
+        If the network cannot run on `image`.
+
+    Examples
+    --------
+    >>> from torchvision.models import resnet18
+    >>> table = slots(resnet18())
+    >>> list(table.index[table.usual == "before the addition"])[:2]
+    ['layer1.0.bn2', 'layer1.1.bn2']
+    """
+    runs = [(name, shape) for name, shape in forward_shapes(model, image) if ".attention" not in name and name]
+    modules = dict(model.named_modules())
+    often = pd.Series([name for name, _ in runs]).value_counts()
+    usual = usual_slots(modules, [name for name, _ in runs])
+    rows = {
+        name: (type(modules[name]).__name__, *shape[1:], usual.get(name, ""))
+        for name, shape in runs
+        if often[name] == 1 and is_maps(shape)
+    }
+    return pd.DataFrame.from_dict(rows, "index", columns=["module", "channels", "height", "width", "usual"])
+
+
+def usual_slots(modules: dict[str, nn.Module], order: list[str]) -> dict[str, str]:
+    """Module name → where papers put attention, from the kinds of modules and the order in which they run."""
+    parents, found = {name.rpartition(".")[0] for name in order}, {}
+    leaves = [name for name in order if name not in parents]
+    for name, module in modules.items():
+        if type(module).__name__ in ("BasicBlock", "Bottleneck"):
+            found[f"{name}.{'bn3' if hasattr(module, 'bn3') else 'bn2'}"] = "before the addition"
+        elif isinstance(module, nn.Conv2d) and 1 < module.groups == module.in_channels and name in leaves:
+            i = leaves.index(name)
+            while i + 1 < len(leaves) and is_norm_or_activation(modules[leaves[i + 1]]):
+                i += 1
+            found[leaves[i]] = "after the depthwise convolution"
+    pools = [i for i, name in enumerate(leaves) if isinstance(modules[name], nn.MaxPool2d)]
+    if not found and len(pools) > 1:  # a single one belongs to the stem
+        found = {leaves[i - 1]: "before the pooling" for i in pools if i}
+    return found
+
+
+def is_norm_or_activation(module: nn.Module) -> bool:
+    return isinstance(module, NORMS) or type(module).__module__.endswith("activation")
+
+
+class IdentityStart(nn.Module):
+    """A mechanism that starts as the identity: x + s·(mechanism(x) − x), where s is learned and starts at 0.
+
+    Bachlechner et al.: ReZero is All You Need. UAI 2021. https://arxiv.org/abs/2003.04887
+    Used in lesson 08.
+    """
+
+    def __init__(self, mechanism: nn.Module):
+        super().__init__()
+        self.mechanism = mechanism
+        self.scale = nn.Parameter(torch.zeros(()))
+
+    def reset_parameters(self) -> None:
+        nn.init.zeros_(self.scale)
+        reset(self.mechanism)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.scale * (self.mechanism(x) - x)
+
+
+def started(mechanism: nn.Module, start: str) -> nn.Module:
+    if start == "kaiming":
+        initialise_by_kaiming(mechanism)
+    return IdentityStart(mechanism) if start == "identity" else mechanism
+
+
+def restart(attention: nn.Module, start: str) -> None:
+    """Re-initialise what `started` gave."""
+    reset(attention)
+    if start == "kaiming":
+        initialise_by_kaiming(attention)
+
+
+def initialise_by_kaiming(mechanism: nn.Module) -> None:
+    for module in mechanism.modules():
+        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+def module_called(name: str, model: nn.Module) -> nn.Module:
+    names = [known for known, _ in model.named_modules(remove_duplicate=False)]
+    if name not in names:
+        similar = get_close_matches(name, names, 3) or names[1:4]
+        raise ValueError(
+            f"after={name!r} is no module of this {type(model).__name__}: slots(model) lists all that can be named; "
+            f"similar ones are {', '.join(map(repr, similar))}."
+        )
+    return model.get_submodule(name)
+
+
+def channels_and_size(name: str, shapes: list) -> tuple[int, tuple[int, int]]:
+    """C and (H, W) of the feature maps of the module `name`, or one sentence that says what it gives instead."""
+    if len(shapes) != 1:
+        raise ValueError(f"after={name!r} must name a module that runs once per forward pass; it runs {len(shapes)} times.")
+    (shape,) = shapes
+    if not is_maps(shape):
+        gives = f"shape {tuple(shape)}" if isinstance(shape, torch.Size) else f"a {shape}"
+        raise ValueError(f"after={name!r} must name a module that gives feature maps (B, C, H, W); it gives {gives}.")
+    return shape[1], tuple(shape[2:])
+
+
+def is_maps(shape: torch.Size | str) -> bool:
+    """Whether this is (B, C, H, W). Transformers that keep (B, H, W, C) give themselves away: H = W, but not C."""
+    return isinstance(shape, torch.Size) and len(shape) == 4 and not shape[1] == shape[2] != shape[3]
+
+
+@torch.no_grad()
+def forward_shapes(model: nn.Module, image: tuple[int, int, int]) -> list[tuple[str, torch.Size | str]]:
+    """Every module of one forward pass, in the order in which they end, with its output's shape, or class if no tensor."""
+    found, like = [], next(model.parameters(), torch.empty(0))
+
+    def note(name, module, inputs, output):
+        found.append((name, output.shape if isinstance(output, torch.Tensor) else type(output).__name__))
+
+    named = model.named_modules(remove_duplicate=False)
+    hooks = [module.register_forward_hook(partial(note, name)) for name, module in named]
+    try:
+        with evaluation_mode(model):
+            model(torch.zeros(1, *image, device=like.device, dtype=like.dtype))
+    except (RuntimeError, ValueError, TypeError) as error:
+        raise ValueError(
+            f"this {type(model).__name__} cannot run on image={tuple(image)} ({error}): give the channels, height and "
+            f"width of the images that it takes."
+        ) from error
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
+
+
+def takes_size(mechanism: str | Callable[..., nn.Module]) -> bool:
+    """Whether a mechanism is built for one height and width."""
+    mechanism = MECHANISMS.get(mechanism, mechanism) if isinstance(mechanism, str) else mechanism
+    return callable(mechanism) and "size" in inspect.signature(mechanism).parameters
+
+
+def put(attention: nn.Module, host: nn.Module) -> None:
+    """Make `attention` a child of `host`, or of the last module in it where that is a container, and run it after."""
+    home, path = host, ""
+    while isinstance(home, CONTAINERS) and len(home):
+        *_, (name, home) = home.named_children()
+        path += f"{name}."
+    name = "attention" if not hasattr(home, "attention") else f"attention{sum(map(is_name, home._modules)) + 1}"
+    home.add_module(name, attention)
+    host.register_forward_hook(partial(run_attention, path + name))
+
+
+def is_name(child: str) -> bool:
+    return child.startswith("attention")
+
+
+def run_attention(path: str, host: nn.Module, inputs: tuple, output: torch.Tensor) -> torch.Tensor:
+    """The forward hook: a function of this file, which can be pickled, and no closure over a module, which copies."""
+    return host.get_submodule(path)(output)
+
+
+def attached(host: nn.Module) -> dict[str, int]:
+    """Path of each mechanism that `attach` runs after `host` → the key of its hook."""
+    hooks = host._forward_hooks.items()
+    return {hook.args[0]: key for key, hook in hooks if isinstance(hook, partial) and hook.func is run_attention}
