@@ -1,13 +1,16 @@
-"""CIFAR as torchvision reads it, from its folder or straight from the archive; GlyphWorld 100 where it is not."""
+"""CIFAR as torchvision reads it, from its folder, its archive or the Hub's files; GlyphWorld 100 where it is not."""
 
 import hashlib
 import io
+import json
+import os
 import pickle
 import tarfile
 import zipfile
 from itertools import pairwise
 
 import numpy as np
+import pyarrow.parquet
 import pytest
 import torch
 from PIL import Image
@@ -27,7 +30,6 @@ from attn_lessons.datasets import (
 from attn_lessons.datasets.hundred import BOX, RADII
 from attn_lessons.datasets.scene import SHAPES, depth, grid
 
-SOURCES = dict(cifar.SOURCES)
 READ = {CIFAR10: (cifar10, "CIFAR-10", "labels", 10), CIFAR100: (cifar100, "CIFAR-100", "fine_labels", 100)}
 KINDS = pytest.mark.parametrize("kind", READ, ids=lambda kind: kind.__name__)
 # Of images, labels and target of 100 images with seed 0.
@@ -42,11 +44,12 @@ def md5(data: bytes) -> str:
 def folder(tmp_path, monkeypatch):
     """Nothing is there, and nothing can be fetched."""
     monkeypatch.setenv("ATTN_LESSONS_DATA", str(tmp_path))
-    monkeypatch.setattr(cifar, "SOURCES", dict.fromkeys(cifar.SOURCES, ("http://127.0.0.1:9/file",)))
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("time.sleep", lambda seconds: None)  # the Hub's library tries five times more
     return tmp_path
 
 
-def write(kind, folder, monkeypatch, trick=None) -> None:
+def write(kind, folder, monkeypatch) -> None:
     """A small set of noise in torchvision's format, and its checksums where the published ones were."""
     _, _, key, count = READ[kind]
     generator = np.random.default_rng(0)
@@ -60,7 +63,7 @@ def write(kind, folder, monkeypatch, trick=None) -> None:
 
     def batch() -> dict:
         labels = generator.integers(0, count, 20).tolist()
-        return {"data": generator.integers(0, 256, (20, 3072)).astype(np.uint8), key: labels, "trick": trick}
+        return {"data": generator.integers(0, 256, (20, 3072)).astype(np.uint8), key: labels}
 
     meta = save(kind.meta["filename"], {kind.meta["key"]: [f"class {i}" for i in range(count)]})
     monkeypatch.setattr(kind, "meta", {**kind.meta, "md5": meta[1]})
@@ -73,8 +76,7 @@ def archive(kind, folder, monkeypatch) -> None:
     write(kind, folder / "elsewhere", monkeypatch)
     with tarfile.open(folder / kind.filename, "w:gz") as tar:
         tar.add(folder / "elsewhere" / kind.base_folder, kind.base_folder)
-    data = (folder / kind.filename).read_bytes()
-    monkeypatch.setattr(cifar, "PUBLISHED", {kind.filename: (hashlib.sha256(data).hexdigest(), len(data))})
+    monkeypatch.setattr(kind, "tgz_md5", md5((folder / kind.filename).read_bytes()))
 
 
 # ------------------------------------------------------------------------------------------ CIFAR
@@ -96,67 +98,62 @@ def test_reads_what_torchvision_reads(kind, folder, monkeypatch, packed):
 
 
 @KINDS
-def test_the_first_source_is_that_of_torchvision(kind):
-    sha256, size = cifar.PUBLISHED[kind.filename]
-    assert len(sha256) == 64 and 165e6 < size < 175e6 and kind.url == SOURCES[kind.filename][0]
+def test_an_altered_folder_counts_as_none_and_the_archive_is_read(kind, folder, monkeypatch):
+    archive(kind, folder, monkeypatch)
+    (folder / "elsewhere" / kind.base_folder).rename(folder / kind.base_folder)
+    altered = folder / kind.base_folder / kind.test_list[0][0]
+    altered.write_bytes(altered.read_bytes()[:-1])
+    assert len(READ[kind][0](download=False)[0])
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_altered_files_are_named_and_never_unpickled(folder, monkeypatch, packed, capsys):
+    class Call:
+        def __reduce__(self):
+            return os.mkdir, (str(folder / "trap"),)
+
+    (archive if packed else write)(CIFAR100, folder, monkeypatch)
+    altered = folder / (CIFAR100.filename if packed else f"{CIFAR100.base_folder}/test")
+    if packed:
+        altered.write_bytes(altered.read_bytes()[:-5] + b"?" + altered.read_bytes()[-4:])
+    else:
+        altered.write_bytes(pickle.dumps({"data": Call(), "fine_labels": []}))
+    before = altered.read_bytes()
+    with pytest.raises(FileNotFoundError, match=r"train-00000-of-00001\.parquet is not there, and download=False"):
+        cifar100(download=False)
+    with pytest.raises(DownloadError, match="could not be fetched"):
+        cifar100()
+    assert altered.read_bytes() == before and not (folder / "trap").exists()
+    there = folder / (CIFAR100.filename if packed else CIFAR100.base_folder)
+    assert f"{there} is incomplete or altered (a checksum is wrong): not read." in capsys.readouterr().out
 
 
 @KINDS
-def test_an_altered_folder_is_named_and_the_archive_read(kind, folder, monkeypatch, capsys):
-    archive(kind, folder, monkeypatch)
-    (folder / "elsewhere" / kind.base_folder).rename(folder / kind.base_folder)
-    name = kind.test_list[0][0]
-    altered = folder / kind.base_folder / name
-    altered.write_bytes(altered.read_bytes()[:-1])
-    assert len(READ[kind][0](download=False)[0])
-    assert f"{altered} is truncated or altered (its checksum is wrong): reading the archive" in capsys.readouterr().out
-
-
-def test_an_altered_archive_is_never_read(folder, monkeypatch, capsys):
-    archive(CIFAR100, folder, monkeypatch)
-    data = (folder / CIFAR100.filename).read_bytes()
-    (folder / CIFAR100.filename).write_bytes(data[:-5] + b"?" + data[-4:])
-    before = (folder / CIFAR100.filename).read_bytes()
-    with pytest.raises(FileNotFoundError, match=r"checksum is wrong.*download=False"):
-        cifar100(download=False)
-    assert (folder / CIFAR100.filename).read_bytes() == before  # nothing is asked for, and nothing moved
-    with pytest.raises(DownloadError, match="could not be fetched"):
-        cifar100()
-    assert "cifar-100-python.tar.gz is not what was published" in capsys.readouterr().out
-
-
-def test_a_folder_without_all_files_counts_as_none(folder, monkeypatch):
-    write(CIFAR100, folder, monkeypatch)
-    (folder / CIFAR100.base_folder / "test").unlink()
-    with pytest.raises(FileNotFoundError, match=r"cifar-100-python\.tar\.gz is not in .*, and download=False"):
-        cifar100(download=False)
-
-
-class Call:
-    def __init__(self, *what):
-        self.what = what
-
-    def __reduce__(self):
-        return self.what
-
-
-@pytest.mark.parametrize(
-    "trick", [Call(print, ("hello",)), Call(np.load, ("x",)), np.float64(1)], ids=["print", "np.load", "a number"]
-)
-def test_pickles_may_hold_arrays_only(folder, monkeypatch, trick, capsys):
-    write(CIFAR100, folder, monkeypatch, trick)
-    with pytest.raises(pickle.UnpicklingError, match="does not belong into a file of images"):
-        cifar100()
-    assert "hello" not in capsys.readouterr().out
-
-
-def test_reads_pickles_of_python_2():
-    text = b"\x80\x02cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87Rq\x00"
-    state = (
-        b"(K\x01K\x03\x85cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
-    )
-    array = cifar.unpickle(text + state + b"\x89U\x03\x01\xfe\xfftb.")
-    assert array.dtype == np.uint8 and array.tolist() == [1, 254, 255]
+def test_reads_the_files_of_the_hub(kind, folder, monkeypatch):
+    """Small ones in its format, whose list of classes has "cra" for "crab"."""
+    read, name, _, count = READ[kind]
+    repository, revision, inside, column, _ = cifar.HUB[name]
+    target = folder / name.lower() / inside
+    target.mkdir(parents=True)
+    generator, sha256, expected = np.random.default_rng(0), {}, {}
+    features = {column: {"names": [*map(str, range(count - 1)), "cra"], "_type": "ClassLabel"}}
+    for part in ("train", "test"):
+        images = generator.integers(0, 256, (20, 32, 32, 3)).astype(np.uint8)
+        labels = generator.integers(0, count, 20).tolist()
+        pngs = [io.BytesIO() for _ in images]
+        for image, png in zip(images, pngs, strict=True):
+            Image.fromarray(image).save(png, "PNG")
+        columns = {"img": [{"bytes": png.getvalue(), "path": None} for png in pngs], column: labels}
+        table = pyarrow.table({**columns, "coarse_label": labels})
+        table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+        file = target / f"{part}-00000-of-00001.parquet"
+        pyarrow.parquet.write_table(table, file)
+        sha256[part], expected[part] = hashlib.sha256(file.read_bytes()).hexdigest(), (images, labels)
+    monkeypatch.setitem(cifar.HUB, name, (repository, revision, inside, column, sha256))
+    for ours, (images, labels) in zip(read(download=False), expected.values(), strict=True):
+        assert ours.name == name and len(ours.classes) == count and ours.classes[-1] == "crab"
+        assert torch.equal(ours.images, torch.from_numpy(images).permute(0, 3, 1, 2)) and ours.images.is_contiguous()
+        assert ours.labels.tolist() == labels
 
 
 # ------------------------------------------------------------------------------------------ a hundred classes
@@ -169,7 +166,10 @@ def test_cifar_100_where_it_is(folder, monkeypatch, capsys):
 
 @pytest.mark.parametrize(
     ("download", "why"),
-    [(False, "No CIFAR-100 here: cifar100() fetches it, 169 MB."), (True, "could not be fetched (127.0.0.1: ")],
+    [
+        (False, "No CIFAR-100 here: cifar100() fetches it, 142 MB."),
+        (True, "could not be fetched from uoft-cs/cifar100 on the Hugging Face Hub ("),
+    ],
 )
 def test_glyphworld_100_where_it_is_not_and_it_says_so(capsys, download, why):
     train, test = hundred_classes(30, 20, download)
@@ -203,7 +203,7 @@ def test_no_sample_lies_so_near_an_edge_that_rounding_could_decide():
 
 # ------------------------------------------------------------------------------------------ Tiny-ImageNet
 def test_tiny_imagenet(folder, monkeypatch):
-    with pytest.raises(FileNotFoundError, match=r"tiny-imagenet-200\.zip is not in .*, and download=False"):
+    with pytest.raises(FileNotFoundError, match=r"tiny-imagenet-200\.zip is not there, and download=False"):
         tiny_imagenet(download=False)
     levels = {"train/n2/images/n2_1": 10, "train/n1/images/n1_0": 20, "train/n1/images/n1_10": 30,
               "val/images/val_1": 40, "val/images/val_0": 50, "test/images/test_0": 60}  # fmt: skip

@@ -1,288 +1,186 @@
-"""Downloads from a server that stalls, breaks off, lies and sends wrong bytes: the right file, or a clear sentence."""
+"""Downloads from a Hub on this machine that breaks off, lies, lacks the file or is away: the file, or one sentence."""
 
+import errno
 import hashlib
 import os
-import shutil
-import signal
+import re
 import subprocess
 import sys
 import threading
-import time
-from collections import namedtuple
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
 
+import huggingface_hub.constants
+import huggingface_hub.file_download
 import pytest
+from huggingface_hub.utils import WeakFileLock
 
 from attn_lessons.datasets import download
-from attn_lessons.datasets.download import DownloadError, data_folder, fetch
+from attn_lessons.datasets.download import DownloadError, data_folder, hub_file
 
 BODY = os.urandom(300_000)
 WRONG = bytes(300_000)
-SHA256, SIZE, HALF = hashlib.sha256(BODY).hexdigest(), len(BODY), len(BODY) // 2
-GOOD = {"good", "no-range", "no-length", "too-much"}
+SHA256, HALF = hashlib.sha256(BODY).hexdigest(), len(BODY) // 2
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
-class Server(BaseHTTPRequestHandler):
-    """What it does is the path it is asked for."""
+class Hub(BaseHTTPRequestHandler):
+    """What it does is the name of the dataset it is asked for."""
 
-    target_classes: ClassVar[list] = []  # (path, from which byte on)
+    gets: ClassVar[list] = []  # (name of the dataset, from which byte on)
+
+    def answer(self):
+        """Send the headers; returns what else is to be sent."""
+        way = self.path.split("/")[3]
+        if self.path != f"/datasets/course/{way}/resolve/{COMMIT}/some/file.bin" or way == "missing":
+            self.send_response(404)
+            self.send_header("X-Error-Code", "EntryNotFound")
+            self.send_header("Content-Length", "0")
+            return self.end_headers()
+        start = int((self.headers["Range"] or "bytes=0-")[6:-1])
+        body = (WRONG if way == "wrong" else BODY)[start:]
+        self.send_response(206 if start else 200)
+        self.send_header("X-Repo-Commit", COMMIT)
+        self.send_header("ETag", f'"{SHA256}"')
+        self.send_header("Content-Length", str(len(body)))
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(BODY) - 1}/{len(BODY)}")
+        self.end_headers()
+        if self.command == "GET":
+            self.gets.append((way, start))
+        return body[:HALF] if way == "breaks-off" and not start else body
+
+    def do_HEAD(self):
+        self.answer()
 
     def do_GET(self):
-        way = self.path.strip("/")
-        target_classes = int(self.headers["Range"][6:-1])
-        self.target_classes.append((way, target_classes))
-        if way == "missing":
-            return self.send_error(404)
-        ranged = not way.startswith("no-range")
-        start = target_classes if ranged else 0
-        body = (WRONG if way in ("wrong", "wrong-half") else BODY)[start:]
-        said = {"offers-less": len(body) - 7, "offers-more": len(body) + 7}.get(way, len(body))
-        self.send_response(206 if ranged else 200)
-        if way not in ("no-length", "too-much", "page"):
-            self.send_header("Content-Length", str(said))
-        if ranged:
-            self.send_header("Content-Range", f"bytes {start + (way == 'other-range')}-{SIZE - 1}/{SIZE}")
-        self.send_header("Content-Type", "text/html" if way == "page" else "application/gzip")
-        self.end_headers()
-        with_end = {"too-much": 1000, "offers-more": 7}.get(way, 0) * b"!"
-        try:
-            if way in ("stall", "break", "wrong-half"):
-                self.wfile.write(body[:HALF])
-                time.sleep(0.9 if way == "stall" else 0)
-            elif way == "silent":
-                time.sleep(0.9)
-            elif way.startswith("no-range-"):
-                self.wfile.write(body[: int(way[9:])])
-            elif way == "piecemeal":
-                self.wfile.write(body[:70_000])
-            elif way == "trickle":
-                for i in range(0, len(body), 3000):
-                    self.wfile.write(body[i : i + 3000])
-                    time.sleep(0.01)
-            elif way == "page":
-                self.wfile.write(b"<p>Please log in.</p>")
-            else:
-                self.wfile.write(body + with_end)
-        except OSError:
-            pass  # the client has gone, as it should
-        self.close_connection = True
+        self.wfile.write(self.answer() or b"")
 
     def log_message(self, *args):
         pass
 
 
 @pytest.fixture(scope="module")
-def server():
-    with ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
+def hub():
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/"
+        yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
 
 
 @pytest.fixture(autouse=True)
-def nothing_asked():
-    Server.target_classes.clear()
+def path(hub, tmp_path, monkeypatch) -> Path:
+    """Where the file is to land; nothing is there, and nothing has been asked for."""
+    monkeypatch.setenv("HF_ENDPOINT", hub)
+    monkeypatch.setenv("ATTN_LESSONS_DATA", str(tmp_path / "data"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    Hub.gets.clear()
+    return tmp_path / "data" / "images" / "some" / "file.bin"
 
 
-@pytest.fixture
-def impatient(monkeypatch):
-    """For sources that stall or trickle. Elsewhere there are ten seconds, since a busy machine stalls, too."""
-    monkeypatch.setattr(download, "PATIENCE", 0.4)
-    monkeypatch.setattr(download, "SLOWEST", 1_000_000)
+def get(way: str, **options) -> Path:
+    return hub_file(f"course/{way}", COMMIT, "some/file.bin", SHA256, "images", **options)
 
 
-def get(server: str, folder: Path, *ways: str) -> Path:
-    path = fetch([server + way for way in ways], folder / "file.bin", SHA256, SIZE)
-    assert path.read_bytes() == BODY and not path.with_name("file.bin.part").exists()
-    return path
+# ------------------------------------------------------------------------------------------ it gets there
+def test_fetches_once(path):
+    assert get("good") == get("good") == path and path.read_bytes() == BODY
+    assert Hub.gets == [("good", 0)]
 
 
-# ------------------------------------------------------------------------------------------ one source
-@pytest.mark.parametrize("way", sorted(GOOD))
-def test_fetches_once(server, tmp_path, way):
-    get(server, tmp_path / "new" / "folder", way)
-    get(server, tmp_path / "new" / "folder", way)
-    assert Server.target_classes == [(way, 0)]
+def test_goes_on_where_the_connection_broke(path, monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "DOWNLOAD_CHUNK_SIZE", HALF // 3)  # whole chunks are kept, of 10 MB
+    with suppress(DownloadError):  # older versions of the library leave that to the next call
+        get("breaks-off")
+    assert get("breaks-off").read_bytes() == BODY
+    assert Hub.gets == [("breaks-off", 0), ("breaks-off", HALF)]
 
 
-@pytest.mark.parametrize("way", sorted(GOOD))
-def test_goes_on_where_it_was_stopped(server, tmp_path, way):
-    (tmp_path / "file.bin.part").write_bytes(BODY[:HALF])
-    get(server, tmp_path, way)
-    assert Server.target_classes == [(way, HALF)]
-
-
-def test_one_source_that_breaks_off_is_asked_again_while_it_brings_something(server, tmp_path):
-    get(server, tmp_path, "piecemeal")
-    assert [start for _, start in Server.target_classes] == [0, 70_000, 140_000, 210_000, 280_000]
-
-
-def test_the_only_source_may_be_slow(impatient, server, tmp_path):
-    get(server, tmp_path, "trickle")
-    assert Server.target_classes == [("trickle", 0)]
-
-
-def test_shows_rate_and_time_left(server, tmp_path, capsys):
-    get(server, tmp_path, "trickle")
-    out = capsys.readouterr().out
-    assert "file.bin from 127.0.0.1" in out and "B/s" in out and "<" in out and "/300k" in out
-
-
-# ------------------------------------------------------------------------------------------ a second source
-@pytest.mark.parametrize("way", ["stall", "break"])
-def test_the_next_source_goes_on_behind_the_bytes_of_the_first(impatient, server, tmp_path, way):
-    get(server, tmp_path, way, "good")
-    assert Server.target_classes == [(way, 0), ("good", HALF)]
-
-
-def test_a_source_that_trickles_is_left_for_the_next(impatient, server, tmp_path):
-    get(server, tmp_path, "trickle", "good")
-    (first, _), (second, start) = Server.target_classes
-    assert (first, second) == ("trickle", "good") and 0 < start < SIZE
-
-
-@pytest.mark.parametrize("way", ["silent", "missing", "offers-less", "offers-more", "other-range", "page"])
-def test_a_source_that_cannot_be_right_leaves_no_byte(impatient, server, tmp_path, way):
-    get(server, tmp_path, way, "good")
-    assert Server.target_classes == [(way, 0), ("good", 0)]
-
-
-def test_a_slow_source_is_better_than_none(impatient, server, tmp_path):
-    get(server, tmp_path, "trickle", "missing")
-    assert [way for way, _ in Server.target_classes] == ["trickle", "missing", "trickle"]
-
-
-@pytest.mark.parametrize(("sent", "kept"), [(500, 1000), (2000, 2000)])
-def test_nothing_is_lost_to_a_source_that_cannot_resume_and_breaks_off(server, tmp_path, sent, kept):
-    (tmp_path / "file.bin.part").write_bytes(BODY[:1000])
-    get(server, tmp_path, f"no-range-{sent}", "good")
-    assert Server.target_classes == [(f"no-range-{sent}", 1000), ("good", kept)]
-
-
-def test_wrong_bytes_are_kept_aside_and_the_next_source_begins_anew(server, tmp_path, capsys):
-    get(server, tmp_path, "wrong", "good")
-    assert Server.target_classes == [("wrong", 0), ("good", 0)]
-    assert (tmp_path / "file.bin.broken").read_bytes() == WRONG
-    assert "file.bin is not what was published (its checksum is wrong): kept as" in capsys.readouterr().out
-
-
-def test_wrong_bytes_of_one_source_are_not_blamed_on_the_next(server, tmp_path):
-    get(server, tmp_path, "wrong-half", "good")
-    assert Server.target_classes == [("wrong-half", 0), ("good", HALF), ("good", 0)]
-
-
-# ------------------------------------------------------------------------------------------ no source
-@pytest.mark.parametrize(
-    ("way", "sentence"),
-    [
-        ("silent", "timed out"),
-        ("missing", "Not Found"),
-        ("wrong", "sends other bytes than were published"),
-        ("offers-less", "offers 299,993 bytes instead of 300,000"),
-        ("offers-more", "offers 300,007 bytes instead of 300,000"),
-        ("page", "answers with a web page"),
-        ("other-range", "sends the range 'bytes 1-299999/300000' when asked from byte 0 on"),
-    ],
-)
-def test_says_what_was_wrong_with_every_source(impatient, server, tmp_path, way, sentence):
-    with pytest.raises(DownloadError, match=r"file\.bin could not be fetched") as error:
-        get(server, tmp_path, way, "missing")
-    assert f"127.0.0.1: {sentence}" in str(error.value) and "Not Found" in str(error.value)
-    assert f"put the file into {tmp_path} yourself" in str(error.value)
-
-
-def test_gives_up_on_sources_that_break_off_with_wrong_bytes_for_ever(server, tmp_path):
-    with pytest.raises(DownloadError, match="could not be fetched"):
-        get(server, tmp_path, "wrong-half", "wrong-half/")
-    assert len(Server.target_classes) < 20
-
-
-def test_offline(tmp_path):
-    with pytest.raises(DownloadError, match=r"could not be fetched \(127\.0\.0\.1: .*refused"):
-        fetch(["http://127.0.0.1:9/file"], tmp_path / "file.bin", SHA256, SIZE)
-
-
-def test_no_room_is_said_before_it_starts(server, tmp_path, monkeypatch):
-    usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(10**9, 10**9, HALF))
-    with pytest.raises(DownloadError, match=r"file\.bin needs 0 MB in .*, which has 0 MB free: make room"):
-        get(server, tmp_path, "good")
-    assert Server.target_classes == []
-    (tmp_path / "file.bin.part").write_bytes(BODY[:HALF])  # now there is room for the rest
-    get(server, tmp_path, "good")
-
-
-def test_a_folder_that_cannot_be_written(server, tmp_path):
-    (tmp_path / "file").write_text("no folder")
-    with pytest.raises(DownloadError, match="name another folder with ATTN_LESSONS_DATA"):
-        get(server, tmp_path / "file", "good")
-
-
-# ------------------------------------------------------------------------------------------ what is there already
-@pytest.mark.parametrize("there", [b"", BODY[:-1], BODY + b"!", BODY[:1000] + b"?" + BODY[1001:]])
-def test_a_truncated_or_altered_file_is_named_kept_aside_and_fetched_again(server, tmp_path, capsys, there):
-    (tmp_path / "file.bin").write_bytes(there)
-    get(server, tmp_path, "good")
-    assert (tmp_path / "file.bin.broken").read_bytes() == there
-    assert f"kept as {tmp_path / 'file.bin.broken'}" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("part", [WRONG[:HALF], WRONG, WRONG + BODY])
-def test_a_spoiled_part_is_fetched_again(server, tmp_path, part):
-    (tmp_path / "file.bin.part").write_bytes(part)
-    get(server, tmp_path, "good")
-    assert Server.target_classes[-1] == ("good", 0)
-
-
-def test_a_file_that_is_there_needs_no_right_to_write(tmp_path):
-    path = tmp_path / "file.bin"
+def test_a_file_that_is_there_needs_no_hub_and_no_right_to_write(path, monkeypatch):
+    path.parent.mkdir(parents=True)
     path.write_bytes(BODY)
-    assert fetch([], path, SHA256, SIZE) == path
-    assert list(tmp_path.iterdir()) == [path]  # no lock, no part
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    assert get("good") == get("good", download=False) == path
+    assert list(path.parent.iterdir()) == [path]  # no lock, nothing of the library's
+
+
+@pytest.mark.parametrize("there", [b"", BODY[:-1], BODY + b"!", BODY[:1000] + b"?" + BODY[1001:]])
+def test_a_truncated_or_altered_file_is_named_kept_aside_and_fetched_again(path, capsys, there):
+    get("good").write_bytes(there)  # the library's notes still say that it is the right one
+    assert get("good").read_bytes() == BODY
+    assert path.with_name("file.bin.broken").read_bytes() == there
+    assert f"{path} is not what was published (its checksum is wrong): kept as file.bin.br" in capsys.readouterr().out
+
+
+# ------------------------------------------------------------------------------------------ it does not
+def refused(way: str, *words: str) -> None:
+    with pytest.raises(DownloadError, match=r"^file\.bin could not be fetched from course/\S+ on .* \(") as error:
+        get(way)
+    assert all(word in str(error.value) for word in words), error.value
+    assert str(error.value).count("\n") == 0
+
+
+def test_a_hub_without_the_file(path):
+    refused("missing", "404", "try again later, set HF_ENDPOINT to a mirror", f"put the file at {path}")
+
+
+def test_no_network(path, monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda seconds: None)  # the library tries five times more
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    refused("good", "refused", "try again later", f"or put the file at {path} yourself.")
+
+
+def test_wrong_bytes_never_get_the_name(path, capsys):
+    refused("wrong", "its checksum is not the published one")
+    assert not path.exists() and path.with_name("file.bin.broken").read_bytes() == WRONG
+    assert "file.bin is not what was published" in capsys.readouterr().out
+    assert get("good").read_bytes() == BODY
+
+
+def test_a_full_disk(path, monkeypatch):
+    def full(*arguments, **options):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(huggingface_hub.file_download, "http_get", full)
+    refused("good", "(No space left on device)", "make room there, set ATTN_LESSONS_DATA to another folder, or")
+    monkeypatch.undo()
+    assert not path.exists()
+
+
+def test_a_folder_that_cannot_be_written(path):
+    path.parents[2].write_text("no folder")
+    refused("good", "Not a directory", "set ATTN_LESSONS_DATA to another folder")
+
+
+def test_where_nothing_may_be_fetched(path):
+    with pytest.raises(FileNotFoundError, match=rf"^{re.escape(str(path))} is not there, and download=False\.$"):
+        get("good", download=False)
+    assert not path.parent.exists()
+    path.parent.mkdir(parents=True)
+    path.write_bytes(WRONG)
+    with pytest.raises(FileNotFoundError, match=r"is not what was published .*, and download=False"):
+        get("good", download=False)
+    assert path.read_bytes() == WRONG and Hub.gets == []
 
 
 # ------------------------------------------------------------------------------------------ several processes
-SCRIPT = "from attn_lessons.datasets.download import fetch; import sys; fetch([sys.argv[1]], {!r}, {!r}, {})"
-
-
-def start(server: str, path: Path, way: str) -> subprocess.Popen:
-    light = "import sys, types, pathlib; p = types.ModuleType('attn_lessons.datasets'); "  # without torch: faster
+def test_of_several_processes_one_fetches_and_the_others_wait(path):
+    light = "import sys, types; p = types.ModuleType('attn_lessons.datasets'); "  # without torch: faster
     light += f"p.__path__ = [{os.path.dirname(download.__file__)!r}]; sys.modules['attn_lessons.datasets'] = p; "
-    command = [sys.executable, "-u", "-c", light + SCRIPT.format(str(path), SHA256, SIZE), server + way]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def test_of_several_processes_one_fetches_and_the_others_wait(server, tmp_path):
-    processes = [start(server, tmp_path / "file.bin", "trickle") for _ in range(3)]
-    said = [process.communicate(timeout=60) for process in processes]
-    assert [process.returncode for process in processes] == [0, 0, 0], said
-    assert (tmp_path / "file.bin").read_bytes() == BODY
-    assert Server.target_classes == [("trickle", 0)]
-
-
-def test_a_process_that_waits_says_so_and_takes_what_the_other_one_fetched(server, tmp_path):
-    path = tmp_path / "file.bin"
-    with download.locked(path):
-        process = start(server, path, "good")
-        assert process.stdout.readline() == "Another process is fetching file.bin: waiting for it.\n"
-        path.write_bytes(BODY)
-    assert process.communicate(timeout=60)[1] == "" and process.returncode == 0
-    assert Server.target_classes == []
-
-
-def test_the_next_process_goes_on_where_a_killed_one_was(server, tmp_path):
-    part = tmp_path / "file.bin.part"
-    process = start(server, tmp_path / "file.bin", "trickle")
-    while not (part.exists() and part.stat().st_size):
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    kept = part.stat().st_size
-    get(server, tmp_path, "good")
-    assert Server.target_classes[-1] == ("good", kept) and 0 < kept < SIZE
+    ask = f"hub_file('course/good', {COMMIT!r}, 'some/file.bin', {SHA256!r}, 'images')"
+    command = [sys.executable, "-c", f"{light}from attn_lessons.datasets.download import hub_file; print({ask})"]
+    environment = {**os.environ, "HF_HUB_CACHE": str(path.parent / "cache")}
+    path.parent.mkdir(parents=True)
+    with WeakFileLock(f"{path}.lock"):  # until all are there
+        processes = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+        with pytest.raises(subprocess.TimeoutExpired):
+            processes[0].wait(timeout=3)
+        assert Hub.gets == []
+    said = [process.communicate(timeout=120)[0].strip() for process in processes]
+    assert said == 3 * [str(path)] and path.read_bytes() == BODY
+    assert Hub.gets == [("good", 0)]
 
 
 # ------------------------------------------------------------------------------------------ where

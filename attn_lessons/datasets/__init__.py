@@ -2,7 +2,7 @@
 
 from .augment import cutmix, cutout, mixup, normalise, random_crop, random_flip
 from .cifar import cifar10, cifar100
-from .download import DownloadError, data_folder, fetch
+from .download import DownloadError, data_folder
 from .folder import image_folder
 from .hundred import glyphworld_100, hundred_classes
 from .image_set import ImageSet
@@ -21,7 +21,6 @@ __all__ = [
     "cutmix",
     "cutout",
     "data_folder",
-    "fetch",
     "glyphworld",
     "glyphworld_100",
     "hundred_classes",

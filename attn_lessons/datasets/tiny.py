@@ -7,16 +7,12 @@ from __future__ import annotations
 
 import torch
 
-from .download import in_data_folder
+from .download import hub_file
 from .folder import decoded, opened
 from .image_set import ImageSet
 
 NAME = "tiny-imagenet-200"
-SOURCES = (
-    "http://cs231n.stanford.edu/tiny-imagenet-200.zip",
-    "https://huggingface.co/datasets/cnak47/cv-datasets/resolve/main/tiny-imagenet-200.zip",
-)
-SHA256, SIZE = "6198c8ae015e2b3e007c7841da39ec069199b9aa3bfa943a462022fe5e43c821", 248_100_043
+SHA256 = "6198c8ae015e2b3e007c7841da39ec069199b9aa3bfa943a462022fe5e43c821"
 
 
 def tiny_imagenet(download: bool = True) -> tuple[ImageSet, ImageSet]:
@@ -25,7 +21,7 @@ def tiny_imagenet(download: bool = True) -> tuple[ImageSet, ImageSet]:
     Parameters
     ----------
     download : bool, default True
-        Fetch 248 MB where the zip is not in `data_folder`.
+        Fetch 248 MB from the Hugging Face Hub where the zip is not in `data_folder`.
 
     Returns
     -------
@@ -43,7 +39,7 @@ def tiny_imagenet(download: bool = True) -> tuple[ImageSet, ImageSet]:
     --------
     >>> train, test = tiny_imagenet()  # doctest: +SKIP
     """
-    path = in_data_folder(f"{NAME}.zip", SOURCES, SHA256, SIZE, download)
+    path = hub_file("cnak47/cv-datasets", "main", f"{NAME}.zip", SHA256, download=download)
     with opened(path) as (files, read):
 
         def lines(name: str) -> list[list[str]]:
