@@ -85,7 +85,7 @@ def attach(
         shapes.get(name, []).append(shape)
     made, sized = {}, takes_size(mechanism)
     for name in hosts:
-        channels, size = channels_and_size(name, shapes[name])
+        channels, size = channels_and_size(name, shapes[name], image)
         made[name] = build_attention(mechanism, channels, **({"size": size} if sized else {}) | options)
         made[name] = started(made[name], start)
     like = next(model.parameters(), torch.empty(0))
@@ -157,7 +157,7 @@ def slots(model: nn.Module, image: tuple[int, int, int] = (3, 224, 224)) -> pd.D
     rows = {
         name: (type(modules[name]).__name__, *shape[1:], usual.get(name, ""))
         for name, shape in runs
-        if often[name] == 1 and is_maps(shape)
+        if often[name] == 1 and is_maps(shape, image)
     }
     return pd.DataFrame.from_dict(rows, "index", columns=["module", "channels", "height", "width", "usual"])
 
@@ -236,25 +236,29 @@ def module_called(name: str, model: nn.Module) -> nn.Module:
     return model.get_submodule(name)
 
 
-def channels_and_size(name: str, shapes: list) -> tuple[int, tuple[int, int]]:
+def channels_and_size(name: str, shapes: list, image: tuple[int, int, int]) -> tuple[int, tuple[int, int]]:
     """C and (H, W) of the feature maps of the module `name`, or one sentence that says what it gives instead."""
     if len(shapes) != 1:
-        raise ValueError(f"after={name!r} must name a module that runs once per forward pass; it runs {len(shapes)} times.")
+        raise ValueError(
+            f"after={name!r} must name a module that runs once in a forward pass; it runs {len(shapes)} times."
+        )
     (shape,) = shapes
-    if not is_maps(shape):
+    if not is_maps(shape, image):
         gives = f"shape {tuple(shape)}" if isinstance(shape, torch.Size) else f"a {shape}"
         raise ValueError(f"after={name!r} must name a module that gives feature maps (B, C, H, W); it gives {gives}.")
     return shape[1], tuple(shape[2:])
 
 
-def is_maps(shape: torch.Size | str) -> bool:
-    """Whether this is (B, C, H, W). Transformers that keep (B, H, W, C) give themselves away: H = W, but not C."""
-    return isinstance(shape, torch.Size) and len(shape) == 4 and not shape[1] == shape[2] != shape[3]
+def is_maps(shape: torch.Size | str, image: tuple[int, int, int]) -> bool:
+    """Whether this is (B, C, H, W). For a square image, the (B, H, W, C) of some transformers gives itself away."""
+    if not isinstance(shape, torch.Size) or len(shape) != 4:
+        return False
+    return image[1] != image[2] or not shape[1] == shape[2] != shape[3]
 
 
 @torch.no_grad()
 def forward_shapes(model: nn.Module, image: tuple[int, int, int]) -> list[tuple[str, torch.Size | str]]:
-    """Every module of one forward pass, in the order in which they end, with its output's shape, or class if no tensor."""
+    """Every module that runs, in the order in which they end, and the shape of its output: its class if no tensor."""
     found, like = [], next(model.parameters(), torch.empty(0))
 
     def note(name, module, inputs, output):

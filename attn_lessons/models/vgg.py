@@ -142,7 +142,8 @@ class VGG(Network):
 def avgpool_and_classifier(head: str, channels: int, num_classes: int) -> tuple[nn.Module, nn.Sequential]:
     if head == "cifar":
         return nn.AdaptiveAvgPool2d(1), nn.Sequential(nn.Linear(channels, num_classes))
-    hidden = [nn.Linear(channels * 7 * 7, 4096), nn.ReLU(), nn.Dropout(), nn.Linear(4096, 4096), nn.ReLU(), nn.Dropout()]
+    hidden = [nn.Linear(channels * 7 * 7, 4096), nn.ReLU(), nn.Dropout()]
+    hidden += [nn.Linear(4096, 4096), nn.ReLU(), nn.Dropout()]
     return nn.AdaptiveAvgPool2d(7), nn.Sequential(*hidden, nn.Linear(4096, num_classes))
 
 
