@@ -54,9 +54,9 @@ def copy_linear(source: nn.Module, target: nn.Module) -> None:
 
 
 # ------------------------------------------------------------------------------------------ trusted references
-def se_and_timm(b, h, w, n, bias=False):
-    ours = SqueezeExcitation(4 * n, 4, bias).double()
-    theirs = SqueezeExcite(4 * n, rd_channels=n, bias=bias).double()
+def se_and_timm(b, h, w, n):
+    ours = SqueezeExcitation(4 * n, 4).double()
+    theirs = SqueezeExcite(4 * n, rd_channels=n, bias=False).double()
     copy_linear(ours.reduce, theirs.fc1)
     copy_linear(ours.expand, theirs.fc2)
     x = randn(b, 4 * n, h, w)
@@ -154,11 +154,11 @@ def test_equals_a_trusted_reference_with_the_same_weights(pair, b, h, w, n):
 
 
 @settings(max_examples=20, deadline=None)
-@given(b=sizes, h=sizes, w=sizes, half=st.integers(1, 12), reduction=st.integers(1, 8), bias=st.booleans())
-def test_se_equals_timm_and_torchvision(b, h, w, half, reduction, bias):
+@given(b=sizes, h=sizes, w=sizes, half=st.integers(1, 12), reduction=st.integers(1, 8))
+def test_se_equals_timm_and_torchvision(b, h, w, half, reduction):
     channels = half * reduction
-    ours = SqueezeExcitation(channels, reduction, bias=bias).double()
-    timms = SqueezeExcite(channels, rd_channels=channels // reduction, bias=bias).double()
+    ours = SqueezeExcitation(channels, reduction).double()
+    timms = SqueezeExcite(channels, rd_channels=channels // reduction, bias=False).double()
     visions = TorchvisionSE(channels, channels // reduction).double()
     for theirs in (timms, visions):
         copy_linear(ours.reduce, theirs.fc1)
@@ -327,11 +327,10 @@ def test_pairs_start_opposite():
 
 # ------------------------------------------------------------------------------------------ costs
 @pytest.mark.parametrize(("channels", "reduction"), [(512, 16), (64, 4), (48, 7), (3, 3)])
-@pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("mechanism", [SqueezeExcitation, ChannelAttention])
-def test_channel_gates_cost_by_formula(mechanism, channels, reduction, bias):
-    hidden, module = channels // reduction, mechanism(channels, reduction, bias)
-    assert parameters(module) == 2 * channels * hidden + bias * (channels + hidden)
+def test_channel_gates_cost_by_formula(mechanism, channels, reduction):
+    hidden, module = channels // reduction, mechanism(channels, reduction)
+    assert parameters(module) == 2 * channels * hidden
     times = 1 if mechanism is SqueezeExcitation else 2  # the mean, and the maximum
     assert macs(module, 3, channels, 5, 4) == 3 * times * 2 * channels * hidden
 
@@ -399,12 +398,6 @@ def test_fault_elsewhere_an_even_window_changes_the_size_of_the_map(kernel_size)
     for mechanism in (SpatialAttention, EfficientChannelAttention):
         with pytest.raises(ValueError, match=f"kernel_size={kernel_size} is even"):
             mechanism(32, kernel_size=kernel_size)
-
-
-def test_the_tutorials_call_works():
-    se = SEAttention(channel=512, reduction=16)
-    assert se(torch.rand(50, 512, 7, 7)).shape == (50, 512, 7, 7)
-    assert sum(p.numel() for p in se.parameters()) == 32_768
 
 
 # ------------------------------------------------------------------------------------------ the faster formulations

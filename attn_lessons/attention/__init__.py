@@ -6,24 +6,31 @@ All of them can be exported (`torch.export`, ONNX) with batch, height and width 
 for one size: Linformer, and deformable attention with a table.
 """
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable
 
 from torch import nn
 
 from .base import Attention, watch
-from .cbam import CBAM, CBAMAttention, ChannelAttention, SpatialAttention
-from .coordinate import CAAttention, CoordinateAttention
-from .deformable import DAttention, DeformableAttention
-from .eca import ECAAttention, EfficientChannelAttention, adaptive_kernel_size
+from .cbam import CBAM, ChannelAttention, SpatialAttention
+from .coordinate import CoordinateAttention
+from .deformable import DeformableAttention, load_resized
+from .eca import EfficientChannelAttention, adaptive_kernel_size
 from .efficient import EfficientSelfAttention
-from .linear import LinearAttention, LinearSelfAttention
+from .linear import LinearSelfAttention
 from .linformer import LinformerSelfAttention
 from .performer import PerformerSelfAttention
-from .resize import load_resized
-from .se import SEAttention, SqueezeExcitation
+from .popular import (
+    AttentionModule,
+    CAAttention,
+    CBAMAttention,
+    DAttention,
+    ECAAttention,
+    LinearAttention,
+    SEAttention,
+    load_popular,
+)
+from .se import SqueezeExcitation
 from .self_attention import SelfAttention
 
 MECHANISMS: dict[str, Callable[..., nn.Module]] = {
@@ -94,6 +101,7 @@ __all__ = [
     "CBAM",
     "MECHANISMS",
     "Attention",
+    "AttentionModule",
     "CAAttention",
     "CBAMAttention",
     "ChannelAttention",
@@ -113,6 +121,7 @@ __all__ = [
     "SqueezeExcitation",
     "adaptive_kernel_size",
     "build_attention",
+    "load_popular",
     "load_resized",
     "watch",
 ]

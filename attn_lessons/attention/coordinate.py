@@ -4,13 +4,11 @@ Hou, Zhou, Feng: Coordinate Attention for Efficient Mobile Network Design. CVPR 
 Built step by step in lesson 05.
 """
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..arguments import reduction_or, whole_number
+from ..arguments import reduction_or
 from .base import Attention, mean
 
 
@@ -48,6 +46,8 @@ class CoordinateAttention(Attention):
     25648
     """
 
+    shown = ("reduction",)
+
     def __init__(self, channels: int, reduction: int | None = None):
         super().__init__(channels)
         self.reduction = reduction_or(32, reduction, self.channels, f" (channels={channels})")
@@ -56,9 +56,6 @@ class CoordinateAttention(Attention):
         self.norm = nn.BatchNorm1d(hidden)
         self.expand_rows = PointwiseConv(hidden, channels, 1)
         self.expand_columns = PointwiseConv(hidden, channels, 1)
-
-    def extra_repr(self) -> str:
-        return f"reduction={self.reduction}"
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, C, H, W)
         self.check(x)
@@ -76,9 +73,3 @@ class PointwiseConv(nn.Conv1d):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return torch.baddbmm(self.bias[:, None], self.weight[:, :, 0].expand(x.shape[0], -1, -1), x)
-
-
-def CAAttention(channel: int = 512, reduction: int | None = None) -> CoordinateAttention:
-    """`CoordinateAttention` under the name and arguments that popular tutorials use: r left out is min(16, C) here."""
-    channel = whole_number("channels", channel, least=1)
-    return CoordinateAttention(channel, reduction_or(16, reduction, channel, f" (channels={channel})"))

@@ -1,13 +1,12 @@
-"""DAttention: each query looks at a few points only, and the image decides where they lie.
+"""DAttention: each query reads a few sampling points only, and their positions depend on the image.
 
 Xia, Pan, Song, Li, Huang: Vision Transformer with Deformable Attention. CVPR 2022. https://arxiv.org/abs/2201.00520
 Xia et al.: DAT++: Spatially Dynamic Vision Transformer with Deformable Attention. 2023. https://arxiv.org/abs/2309.01430
 Built step by step in lesson 07.
 """
 
-from __future__ import annotations
-
 import math
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
@@ -19,37 +18,38 @@ from .self_attention import SelfAttention, query_at
 
 
 class DeformableAttention(SelfAttention):
-    r"""`SelfAttention` whose keys and values are bilinear samples of x at points that a small network shifts.
+    r"""`SelfAttention` over a few sampling points: :math:`x + W_o\,\mathrm{softmax}(QK^\top/\sqrt d + b)\,V`.
+
+    Keys and values are linear functions of bilinear samples of x. A small network computes an offset for each sampling
+    point from the queries; b is a relative position bias, if there is a table.
 
     Parameters
     ----------
     channels : int
         C, the number of channels.
-    heads : int, default 4
+    num_heads : int, default 4
         As in `SelfAttention`.
     groups : int, default 2
-        The channels are split into so many groups, each with points of its own. Divides `num_heads`.
+        Number of groups of channels, each with its own sampling points. Divides `num_heads`.
     stride : int, default 1
         One point for every stride × stride positions. This is what saves work; `groups` does not.
     position : {"conv", "table", None}, default "conv"
-        How queries know where they are: a depth-wise 3×3 convolution of the queries, added to the output (dwc-pe); a
-        table of biases, one for each head and displacement between query and point; or not at all.
+        Positional information: a depth-wise 3×3 convolution of the queries, added to the output (dwc-pe); a table of
+        relative position biases, one for each head and displacement between query and point; or none.
     size : (int, int), optional
-        Height and width of the feature maps; the table needs it, and takes no other, in an exported graph either.
-        `load_resized` interpolates the table of another size.
+        Height and width of the feature maps. The table requires it, and accepts no other size, in an exported graph
+        either. `load_resized` interpolates a table of another size.
     offset_range : float, default 2.0
-        How far a point can move from the middle of its stride × stride positions, in units of the stride. 0: not at
-        all, and no network for it.
-    dropout : float, default 0.0
-        The share of the weights that is dropped in training, below 1.
+        Largest offset of a point from the centre of its stride × stride positions, in units of the stride. With 0
+        there are no offsets, and no network for them.
     norm : bool, default False
         As in `SelfAttention`.
 
     Raises
     ------
     ValueError
-        If `groups` does not divide `num_heads`, `num_heads` not `channels`, or feature maps do not have the table's
-        size.
+        If `groups` does not divide `num_heads`, `num_heads` does not divide `channels`, or the feature maps do not
+        have the table's size.
 
     Notes
     -----
@@ -58,9 +58,8 @@ class DeformableAttention(SelfAttention):
     - parameters: 4·(C² + C), offsets (C / groups)·(k² + 5), position 10·C (conv) or heads·(2H−1)·(2W−1) (table);
     - MACs: 2·N·C² + 2·n·C² + 2·N·n·C, offsets n·C·(k² + 2), position 9·N·C (conv).
 
-    The paper's released code has a reference grid that is half a step off, fails on a grid of 1×1 points, and drops
-    weights in place, so that it cannot be trained with dropout. Here points start in the middle of the positions that
-    they stand for: with stride 1 and no offsets, every point is a position, and this is `SelfAttention`.
+    The paper's released code has a reference grid that is half a step off, and fails for a grid of 1×1 points. Here
+    each point starts at the centre of its positions: with stride 1 and no offsets, this is `SelfAttention`.
 
     Examples
     --------
@@ -68,6 +67,8 @@ class DeformableAttention(SelfAttention):
     >>> DeformableAttention(64, num_heads=8, groups=4, stride=2)(torch.rand(1, 64, 32, 32)).shape
     torch.Size([1, 64, 32, 32])
     """
+
+    shown = ("num_heads", "groups", "stride", "position", "size", "offset_range")
 
     def __init__(
         self,
@@ -78,7 +79,6 @@ class DeformableAttention(SelfAttention):
         position: str | None = "conv",
         size: tuple[int, int] | None = None,
         offset_range: float = 2.0,
-        dropout: float = 0.0,
         norm: bool = False,
     ):
         super().__init__(channels, num_heads, norm=norm)
@@ -87,79 +87,64 @@ class DeformableAttention(SelfAttention):
         one_of("position", position, ("conv", "table", None))
         if position == "table" and size is None:
             raise ValueError("position='table' needs size=(height, width) of the feature maps; size is None.")
+        size = None if size is None else height_and_width("size", size)
+        self.position, self.size = position, size if position == "table" else None
         self.offset_range = real_number("offset_range", offset_range, least=0)
-        self.dropout = real_number("dropout", dropout, least=0, below=1)
-        self.size = None if size is None else height_and_width("size", size)
         width, kernel = channels // groups, 2 * math.ceil(math.log2(stride)) + 3
-        self.offset = None
+        self.offset = self.local = self.table = None
         if self.offset_range:
             if width == 1:
-                raise ValueError(
-                    f"groups={groups} leaves one channel to a group of channels={channels}, too few to find offsets "
-                    f"with: take fewer groups, or offset_range=0."
-                )
+                raise ValueError(f"groups={groups} leaves one channel per group: take fewer, or offset_range=0.")
             self.offset = nn.Sequential(
                 nn.Conv2d(width, width, kernel, stride, kernel // 2, groups=width),
                 ChannelNorm(width),
                 nn.GELU(),
                 nn.Conv2d(width, 2, 1, bias=False),
             )
-        self.local = nn.Conv2d(channels, channels, 3, padding=1, groups=channels) if position == "conv" else None
-        self.table = None
-        if position == "table":
-            height, width = self.size
-            self.table = nn.Parameter(torch.empty(num_heads, 2 * height - 1, 2 * width - 1))
+        if position == "conv":
+            self.local = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
+        elif position == "table":
+            self.table = nn.Parameter(torch.empty(num_heads, *(2 * side - 1 for side in self.size)))
         self.reset_own()
 
     def reset_own(self) -> None:
         if self.table is not None:
             nn.init.trunc_normal_(self.table, std=0.01)
 
-    def extra_repr(self) -> str:
-        table = "" if self.table is None else f", position='table', size={self.size}"
-        return (
-            f"{super().extra_repr()}, groups={self.groups}, stride={self.stride}{table}, "
-            f"offset_range={self.offset_range}, dropout={self.dropout}"
-        )
-
-    def resized(self, weight: torch.Tensor) -> torch.Tensor:
-        return F.interpolate(weight[None], self.table.shape[1:], mode="bicubic", align_corners=True)[0]
-
-    def check(self, x: torch.Tensor) -> None:
-        super().check(x)
-        if self.table is not None:
-            self.check_size(x, self.size, "its table has a bias for each displacement in that size")
-
     def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, C, H, W)
         self.check(x)
         normed = self.norm(x)
         queries = self.query(normed.flatten(2).mT)  # (B, N, C)
         q, query_map = self.split(queries), queries.mT.unflatten(2, x.shape[2:])
-        points = self.points(query_map)  # (B, groups, h, w, 2), x and y in places
+        points = self.points(query_map)  # (B, groups, h, w, 2): x and y, in positions
         sampled = sample(self.by_group(normed), points.flatten(0, 1))  # (B · groups, C / groups, h, w)
         sampled = sampled.flatten(2).unflatten(0, (x.shape[0], self.groups)).flatten(1, 2).mT  # (B, n, C)
         k, v = self.split(self.key(sampled)), self.split(self.value(sampled))  # (B, heads, n, d)
         self.note(query=q.unflatten(2, x.shape[2:]), key=k, points=points)
 
-        bias = None if self.table is None else self.bias(centres(*x.shape[2:], points), points).to(q.dtype)
-        mixed = self.attend(q, k, v, bias).transpose(1, 2).flatten(2)  # (B, N, C)
+        if self.table is None:
+            mixed = self.attend(q, k, v)  # (B, heads, N, d)
+        else:
+            bias = self.bias(centres(*x.shape[2:], points), points).to(q.dtype)  # (B, heads, N, n)
+            mixed = self.weights(q, k, bias) @ v
+        mixed = mixed.transpose(1, 2).flatten(2)  # (B, N, C)
         if self.local is not None:
             mixed = mixed + self.local(query_map).flatten(2).mT
         return x + self.out(mixed).mT.view(x.shape)
 
     def points(self, query_map: torch.Tensor) -> torch.Tensor:
-        """Where each group samples: (B, C, H, W) queries → (B, groups, h, w, 2), x before y, in places."""
+        """Sampling points of each group: queries (B, C, H, W) → (B, groups, h, w, 2), x before y, in positions."""
         batch, _, height, width = query_map.shape
-        dtype = at_least_fp32(query_map.dtype)  # half precision gives neighbours in a large image the same coordinate
+        dtype = at_least_fp32(query_map.dtype)  # half precision cannot resolve positions in a large image
         if self.offset is None:
             rows, columns = ((side + self.stride - 1) // self.stride for side in (height, width))  # rounded up
             cells = centres(rows, columns, query_map.new_empty(0, dtype=dtype)).expand(batch * self.groups, -1, -1, -1)
         else:
-            shift = self.offset(self.by_group(query_map)).permute(0, 2, 3, 1).to(dtype)  # (B · groups, h, w, 2)
-            rows, columns = shift.shape[1:3]
-            cells = centres(rows, columns, shift) + shift.tanh() * self.offset_range
-        x, y = cells.unbind(-1)  # counted in cells of stride × stride positions, one point each
-        points = torch.stack([spread(x, columns, width), spread(y, rows, height)], -1)
+            offsets = self.offset(self.by_group(query_map)).permute(0, 2, 3, 1).to(dtype)  # (B · groups, h, w, 2)
+            rows, columns = offsets.shape[1:3]
+            cells = centres(rows, columns, offsets) + offsets.tanh() * self.offset_range
+        x, y = cells.unbind(-1)  # in cells of stride × stride positions, one per point
+        points = torch.stack([from_cells(x, columns, width), from_cells(y, rows, height)], -1)
         return points.unflatten(0, (batch, self.groups))
 
     def bias(self, positions: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
@@ -170,26 +155,13 @@ class DeformableAttention(SelfAttention):
         table = self.table.unflatten(0, (self.groups, -1)).repeat(batch, 1, 1, 1)
         return sample(table, positions - points + middle).unflatten(0, (batch, self.groups)).flatten(1, 2)
 
-    def weights(self, q: torch.Tensor, k: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-        """As in `SelfAttention`, with a bias (B, heads, n, N) for each score."""
-        scores = q @ k.mT / q.shape[-1] ** 0.5
-        return (scores if bias is None else scores + bias).softmax(-1)
-
-    def attend(
-        self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, bias: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        dropout = self.dropout if self.training else 0.0
-        if bias is None or not torch.is_grad_enabled():  # no fused kernel finds the gradient of a bias
-            return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout)
-        return F.dropout(self.weights(q, k, bias), dropout) @ v
-
     def by_group(self, x: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) → (B · groups, C / groups, H, W)."""
         return x.unflatten(1, (self.groups, -1)).flatten(0, 1)
 
     @torch.no_grad()
     def row(self, seen: dict[str, torch.Tensor], row: int, column: int) -> torch.Tensor:
-        """What one query weighted each of the points with, from what `watch` saw: (B, heads, h, w)."""
+        """The weights of one query over the sampling points, (B, heads, h, w), from what `watch` recorded."""
         query, points = query_at(seen, row, column), seen["points"]
         bias = None if self.table is None else self.bias(points.new_tensor([[column, row]]), points)
         return self.weights(query, seen["key"], bias).squeeze(2).unflatten(2, points.shape[2:4])
@@ -202,11 +174,42 @@ class ChannelNorm(nn.LayerNorm):
         return super().forward(x.movedim(1, -1)).movedim(-1, 1)
 
 
+def load_resized(model: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
+    """``model.load_state_dict(weights)``, with tables of position biases interpolated, as Swin and timm do it.
+
+    Parameters
+    ----------
+    model : nn.Module
+        A network, or a single `DeformableAttention`, built with ``position="table"`` and the new ``size``.
+    weights : dict
+        The state dict of the same network, built with another ``size``. Interpolated biases are a start for further
+        training, not its result.
+
+    Raises
+    ------
+    RuntimeError
+        If the other weights do not fit: `torch.nn.Module.load_state_dict` lists them.
+
+    Examples
+    --------
+    >>> small = DeformableAttention(64, position="table", size=(12, 12))
+    >>> large = DeformableAttention(64, position="table", size=(32, 32))
+    >>> load_resized(large, small.state_dict())
+    """
+    weights = dict(weights)
+    for name, module in model.named_modules():
+        table = f"{name}.table".lstrip(".")
+        if isinstance(module, DeformableAttention) and module.table is not None and table in weights:
+            size = module.table.shape[1:]
+            weights[table] = F.interpolate(weights[table][None], size, mode="bicubic", align_corners=True)[0]
+    model.load_state_dict(weights)
+
+
 def sample(x: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
     """Bilinear samples: x (B, C, H, W), points (B, h, w, 2) with x before y → (B, C, h, w).
 
-    Coordinates count positions: (0, 0) is the middle of the first one, (W − 1, H − 1) that of the last. Beyond the
-    edge, the edge goes on.
+    Coordinates are in positions: (0, 0) is the centre of the first one, (W − 1, H − 1) that of the last. Points outside
+    the image read its nearest border pixel.
 
     Examples
     --------
@@ -221,8 +224,8 @@ def sample(x: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
     return F.grid_sample(x.to(grid.dtype), grid, padding_mode="border", align_corners=False).to(x.dtype)
 
 
-def spread(cells: torch.Tensor, n: int, size: int) -> torch.Tensor:
-    """Coordinates that count n cells, as coordinates that count the `size` positions they cover, and no further."""
+def from_cells(cells: torch.Tensor, n: int, size: int) -> torch.Tensor:
+    """Coordinates in units of n cells → in the `size` positions that the cells cover, clamped to these."""
     step = size / n
     return (cells * step + (step - 1) / 2).clamp(0, size - 1)
 
@@ -231,10 +234,3 @@ def centres(height: int, width: int, like: torch.Tensor) -> torch.Tensor:
     """(height, width, 2): x and y of every position, on the device and with the dtype of `like`."""
     y, x = (torch.arange(n, device=like.device, dtype=like.dtype) for n in (height, width))
     return torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
-
-
-def DAttention(
-    channel: int, q_size: tuple[int, int] | None = None, n_heads: int = 8, n_groups: int = 4, stride: int = 1
-) -> DeformableAttention:
-    """`DeformableAttention` under the name and arguments that a popular tutorial uses, with dwc-pe as there."""
-    return DeformableAttention(channel, n_heads, n_groups, stride, size=q_size)

@@ -5,8 +5,6 @@ https://arxiv.org/abs/1910.03151
 Built step by step in lesson 04.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch
@@ -48,6 +46,7 @@ class EfficientChannelAttention(Attention):
     """
 
     any_channels = True
+    shown = ("channels",)
 
     def __init__(self, channels: int | None = None, kernel_size: int | None = None):
         super().__init__(channels)
@@ -57,9 +56,6 @@ class EfficientChannelAttention(Attention):
             kernel_size = adaptive_kernel_size(channels)
         odd_number("kernel_size", kernel_size)
         self.conv = LineConv(1, 1, kernel_size, padding=kernel_size // 2, bias=False)
-
-    def extra_repr(self) -> str:
-        return f"channels={self.channels}" if self.channels else ""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, C, H, W)
         self.check(x)
@@ -73,9 +69,7 @@ class LineConv(nn.Conv1d):
     """A convolution of one line of numbers, (B, 1, C) → (B, 1, C), as a matrix product: faster for so few numbers."""
 
     def forward(self, line: torch.Tensor) -> torch.Tensor:
-        windows = F.pad(line, self.padding * 2).unfold(
-            2, *self.kernel_size, 1
-        )  # (B, 1, C, k): each with its neighbours
+        windows = F.pad(line, self.padding * 2).unfold(2, *self.kernel_size, 1)  # (B, 1, C, k)
         return (windows @ self.weight[0, 0, :, None])[..., 0]
 
 
@@ -89,8 +83,3 @@ def adaptive_kernel_size(channels: int) -> int:
     """
     k = int(math.log2(whole_number("channels", channels, least=1)) / 2 + 1 / 2)
     return k if k % 2 else k + 1
-
-
-def ECAAttention(kernel_size: int = 3) -> EfficientChannelAttention:
-    """`EfficientChannelAttention` under the name and argument that popular tutorials use: any C, no formula."""
-    return EfficientChannelAttention(kernel_size=kernel_size)

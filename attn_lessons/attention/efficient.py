@@ -5,8 +5,6 @@ https://arxiv.org/abs/1812.01243
 Compared with its relatives in lesson 06.
 """
 
-from __future__ import annotations
-
 import torch
 
 from .base import at_least_fp32, full_precision
@@ -16,12 +14,12 @@ from .self_attention import SelfAttention
 class EfficientSelfAttention(SelfAttention):
     r"""`SelfAttention` with the weights :math:`\mathrm{softmax}_d(Q)\,\mathrm{softmax}_N(K)^\top`.
 
-    Each channel of the keys is a map over the image that sums to 1; a query is a mixture of such maps. Its rows
-    therefore sum to 1 without being normalised.
+    Each channel of the keys is a map over the positions that sums to 1, and the weights of a query are a mixture of
+    these maps. Rows therefore sum to 1 without normalisation.
 
     Parameters
     ----------
-    channels, heads, key_channels, norm
+    channels, num_heads, key_channels, norm
         As in `SelfAttention`.
 
     Notes
@@ -45,5 +43,5 @@ class EfficientSelfAttention(SelfAttention):
 
 
 def softmax(x: torch.Tensor, dim: int) -> torch.Tensor:
-    """In fp32 or better: over 50,000 positions a weight is smaller than half precision can tell from 0."""
+    """In fp32 or better: over 50,000 positions, weights can be too small for half precision."""
     return x.softmax(dim, dtype=at_least_fp32(x.dtype))

@@ -1,14 +1,11 @@
-"""Truly linear attention: multiply keys and values first, and no N × N matrix ever exists.
+"""Linear attention: keys and values are multiplied first, so there is no N × N matrix.
 
 Katharopoulos, Vyas, Pappas, Fleuret: Transformers are RNNs. ICML 2020. https://arxiv.org/abs/2006.16236
 Built step by step in lesson 06.
 """
 
-from __future__ import annotations
-
 import torch
 
-from ..arguments import reduction_or, whole_number
 from .base import at_least_fp32, full_precision
 from .self_attention import SelfAttention
 
@@ -18,12 +15,12 @@ class LinearSelfAttention(SelfAttention):
 
     Parameters
     ----------
-    channels, heads, key_channels, norm
+    channels, num_heads, key_channels, norm
         As in `SelfAttention`.
 
     Notes
     -----
-    Parameters: 4·C² + 4·C. MACs: 4·N·C² + 2·N·C²/heads: twice the side, four times the work.
+    Parameters: 4·C² + 4·C. MACs: 4·N·C² + 2·N·C²/heads, so doubling H and W costs 4 times as much.
 
     Examples
     --------
@@ -40,18 +37,18 @@ class LinearSelfAttention(SelfAttention):
 
 
 def linear_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """Positive features q, k (B, heads, N, m) and values (B, heads, N, d): (q·kᵀ) v / Σ(q·kᵀ), from right to left."""
+    """Positive features q, k (B, heads, N, m) and values (B, heads, N, d): q (kᵀ v) / (q Σk)."""
     with full_precision(q):
-        summary = k.mT @ v.to(k.dtype)  # (B, heads, m, d): all positions, whatever their number
-        total = k.sum(2, keepdim=True)  # (B, heads, 1, m)
-        # A product's way back is shorter than a quotient's.
-        return (q @ summary) * (q * total).sum(3, keepdim=True).reciprocal()
+        kv = k.mT @ v.to(k.dtype)  # (B, heads, m, d): a sum over all positions, of a size that does not depend on N
+        k_sum = k.sum(2, keepdim=True)  # (B, heads, 1, m)
+        # The backward pass of a product is shorter than that of a quotient.
+        return (q @ kv) * (q * k_sum).sum(3, keepdim=True).reciprocal()
 
 
 def feature_map(x: torch.Tensor) -> torch.Tensor:
-    """elu(x) + 1, in fp32 or better: in bf16, elu(−8) + 1 would round to 0, and a row of zeros has no mean.
+    """φ(x) = elu(x) + 1, in fp32 or better: in bf16, elu(−8) + 1 rounds to 0, and weights that are all 0 have no mean.
 
-    Below −20, where it is smaller than 3e-9, it stays what it is at −20, so that no row is ever empty.
+    Below −20, where it is smaller than 3e-9, it is constant, so that the sum of a row's weights is never 0.
 
     Examples
     --------
@@ -59,23 +56,18 @@ def feature_map(x: torch.Tensor) -> torch.Tensor:
     tensor([3.3546e-04, 1.0000e+00, 3.0000e+00])
     """
     x = x.to(at_least_fp32(x.dtype))
-    return elu_plus_one(x) if torch.compiler.is_compiling() else EluPlusOne.apply(x)
-
-
-def elu_plus_one(x: torch.Tensor) -> torch.Tensor:
-    """exp(x) up to 0 and x + 1 from there on, with slope 1 at 0 too: ``x.clamp(-20, 0)`` would have none there."""
-    positive = x.relu()
-    return positive + (x - positive).clamp(min=-20).exp()
+    return EluPlusOne.forward(x) if torch.compiler.is_compiling() else EluPlusOne.apply(x)
 
 
 class EluPlusOne(torch.autograd.Function):
-    """`elu_plus_one` with its slope by hand: min(φ, 1), whatever x was. A compiler writes its own backward pass."""
+    """exp(x) below 0 and x + 1 above; the slope is min(φ, 1), so only φ is kept. A compiler writes a backward pass."""
 
     generate_vmap_rule = True
 
     @staticmethod
     def forward(x: torch.Tensor) -> torch.Tensor:
-        return elu_plus_one(x)
+        positive = x.relu()
+        return positive + (x - positive).clamp(min=-20).exp()  # slope 1 at 0, too; x.clamp(-20, 0) has slope 0 there
 
     @staticmethod
     def setup_context(ctx, inputs: tuple[torch.Tensor], features: torch.Tensor) -> None:
@@ -90,15 +82,3 @@ class EluPlusOne(torch.autograd.Function):
 def normalised(scores: torch.Tensor) -> torch.Tensor:
     """Rows that sum to 1."""
     return scores / scores.sum(-1, keepdim=True)
-
-
-def LinearAttention(in_dim: int, reduction: int | None = None) -> LinearSelfAttention:
-    """`LinearSelfAttention` under the name and arguments that a popular tutorial uses: one head, C // r wide.
-
-    r left out is the tutorial's 8, and C where C is smaller.
-
-    The tutorial's own code has the same parameters, but takes a softmax over an N × N matrix. Lesson 06 takes it apart.
-    """
-    whole_number("in_dim", in_dim, 1)
-    reduction = reduction_or(8, reduction, in_dim, f" (in_dim={in_dim} would have no key left)")
-    return LinearSelfAttention(in_dim, num_heads=1, key_channels=in_dim // reduction)

@@ -4,8 +4,6 @@ Hu, Shen, Sun: Squeeze-and-Excitation Networks. CVPR 2018. https://arxiv.org/abs
 Built step by step in lesson 02.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 
@@ -14,30 +12,27 @@ from .base import Attention, mean
 
 
 class SqueezeExcitation(Attention):
-    r"""Weight each channel by a gate: :math:`x \cdot \sigma(W_2\,\mathrm{ReLU}(W_1\,\mathrm{mean}_{HW}(x)))`.
+    r"""One gate per channel: :math:`x \cdot \sigma(W_2\,\mathrm{ReLU}(W_1\,\mathrm{mean}_{HW}\,x))`.
 
     Parameters
     ----------
     channels : int
         C, the number of channels.
     reduction : int, optional
-        r, how many times narrower than C the hidden layer is: it has C // r units. From 1 to C. Left out, it is the
-        paper's 16, and C where C is smaller: min(16, C), so that one unit is always left.
-    bias : bool, default False
-        Whether the two linear layers have biases.
+        r, from 1 to C: the hidden layer has C // r units. Default: the paper's 16, or C if C is smaller.
 
     Raises
     ------
     ValueError
-        If `reduction` leaves no hidden unit (r > C). Without this check the gates would be σ(0) = 0.5 for ever.
+        If `reduction` leaves no hidden unit (r > C). Without this check every gate would be σ(0) = 0.5.
 
     Notes
     -----
-    Parameters: 2·C·(C // r), and with biases C + C // r more. MACs: 2·C·(C // r).
-    Gates lie in (0, 1) and start near 0.5.
+    Parameters: 2·C·(C // r). MACs: 2·C·(C // r). Gates lie in (0, 1) and start near 0.5.
 
-    The hidden units start in pairs w, −w, so that ReLU passes one of each pair whatever the image is. Drawn
-    independently, all of them can be zero for every image: such a module never learns. Lesson 02 counts how often.
+    The hidden units start in pairs with weights w and −w, so that for every image ReLU passes one of each pair.
+    Initialised independently, all of them can be zero for every image; such a module never learns. Lesson 02 counts
+    how often this happens.
 
     Examples
     --------
@@ -49,20 +44,18 @@ class SqueezeExcitation(Attention):
     32768
     """
 
-    def __init__(self, channels: int, reduction: int | None = None, bias: bool = False):
+    shown = ("reduction",)
+
+    def __init__(self, channels: int, reduction: int | None = None):
         super().__init__(channels)
-        self.reduction = reduction_or(
-            16, reduction, self.channels, f" (channels={channels} would have no hidden unit left)"
-        )
-        self.reduce = nn.Linear(channels, channels // self.reduction, bias=bias)
-        self.expand = nn.Linear(channels // self.reduction, channels, bias=bias)
+        why = f" (channels={channels} would have no hidden unit left)"
+        self.reduction = reduction_or(16, reduction, self.channels, why)
+        self.reduce = nn.Linear(channels, channels // self.reduction, bias=False)
+        self.expand = nn.Linear(channels // self.reduction, channels, bias=False)
         self.reset_own()
 
     def reset_own(self) -> None:
         start_in_pairs_(self.reduce.weight)
-
-    def extra_repr(self) -> str:
-        return f"reduction={self.reduction}"
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, C, H, W)
         self.check(x)
@@ -75,16 +68,11 @@ class SqueezeExcitation(Attention):
 
 @torch.no_grad()
 def start_in_pairs_(weight: torch.Tensor) -> None:
-    """Make rows 1, 3, 5, … the negatives of rows 0, 2, 4, …; an odd last row gets no negative entry.
+    """Set rows 1, 3, 5, … to the negatives of rows 0, 2, 4, …; an odd last row gets no negative entry.
 
-    For any s, ReLU(w·s) and ReLU(−w·s) are not both zero. The odd last row is alive for squeezed ReLU features, which
+    For any s, ReLU(w·s) and ReLU(−w·s) are not both zero. The odd last row is active for features after a ReLU, which
     are never negative.
     """
     paired = len(weight) // 2 * 2
     weight[1:paired:2] = -weight[0:paired:2]
     weight[paired:] = weight[paired:].abs()
-
-
-def SEAttention(channel: int = 512, reduction: int | None = None) -> SqueezeExcitation:
-    """`SqueezeExcitation` under the name and argument that popular tutorials use."""
-    return SqueezeExcitation(channel, reduction)

@@ -1,11 +1,9 @@
-"""Softmax self-attention over the positions of a feature map: every position asks all others what they hold.
+"""Softmax self-attention over the positions of a feature map: every position reads from all positions.
 
 Vaswani et al.: Attention Is All You Need. NeurIPS 2017. https://arxiv.org/abs/1706.03762
 Wang, Girshick, Gupta, He: Non-local Neural Networks. CVPR 2018. https://arxiv.org/abs/1711.07971
 Built step by step in lesson 06.
 """
-
-from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
@@ -22,25 +20,25 @@ class SelfAttention(Attention):
     ----------
     channels : int
         C, the number of channels.
-    heads : int, default 4
-        So many queries look from each position at once, each with C / heads of the channels. Divides C.
+    num_heads : int, default 4
+        Number of heads, each with d = C / num_heads channels. Divides C.
     key_channels : int, optional
-        Width of queries and keys over all heads; C if left out. `num_heads` divides it.
+        Number of channels of queries and keys, over all heads; a multiple of `num_heads`. Default: C.
     norm : bool, default False
-        Standardise each image's features before queries, keys and values are made of them, as Transformers do. Only
-        the sum keeps x as it is. 2·C parameters more.
+        Standardise each image's features before queries, keys and values are computed, as Transformers do; the
+        residual connection keeps x itself. Adds 2·C parameters.
 
     Raises
     ------
     ValueError
-        If `num_heads` does not divide `channels` and `key_channels`.
+        If `num_heads` does not divide both `channels` and `key_channels`.
 
     Notes
     -----
-    Parameters: 4·C² + 4·C. MACs: 4·N·C² + 2·N²·C with N = H·W: twice the side, sixteen times the work.
+    Parameters: 4·C² + 4·C. MACs: 4·N·C² + 2·N²·C with N = H·W, so doubling H and W costs about 16 times as much.
 
-    The linear attentions of this package are this class with another `attend`, deformable attention with another
-    `forward`. `weights` is the definition, row by row; `attend` computes ``weights(q, k) @ v``, as fast as it can.
+    The linear attentions of this package replace `weights` and `attend`, deformable attention replaces `forward`.
+    `weights` is the definition, one row per query; `attend` computes ``weights(q, k) @ v`` faster.
 
     Examples
     --------
@@ -49,9 +47,11 @@ class SelfAttention(Attention):
     >>> attention, x = SelfAttention(64), torch.rand(2, 64, 8, 6)
     >>> with watch(attention) as seen:
     ...     y = attention(x)
-    >>> attention.row(seen[""], 3, 5).shape  # what the place in row 3, column 5 looked at, head by head
+    >>> attention.row(seen[""], 3, 5).shape  # the weights of the query in row 3, column 5, per head
     torch.Size([2, 4, 8, 6])
     """
+
+    shown = ("num_heads",)
 
     def __init__(self, channels: int, num_heads: int = 4, key_channels: int | None = None, norm: bool = False):
         super().__init__(channels)
@@ -64,23 +64,21 @@ class SelfAttention(Attention):
         self.value = nn.Linear(channels, channels)
         self.out = nn.Linear(channels, channels)
 
-    def extra_repr(self) -> str:
-        return f"num_heads={self.num_heads}"
-
     def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, C, H, W)
         self.check(x)
-        tokens = self.norm(x).flatten(2).mT.contiguous()  # (B, N, C), one row a position
+        tokens = self.norm(x).flatten(2).mT.contiguous()  # (B, N, C), one row per position
         q, k, v = (self.split(layer(tokens)) for layer in (self.query, self.key, self.value))  # (B, heads, N, d)
         self.note(query=q.unflatten(2, x.shape[2:]), key=k)
         mixed = self.attend(q, k, v).to(v.dtype)  # (B, heads, N, d)
         return x + self.out(mixed.transpose(1, 2).flatten(2)).mT.view(x.shape)
 
-    def weights(self, q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
-        """(B, heads, n, d) queries, (B, heads, N, d) keys → (B, heads, n, N): rows of weights."""
-        return (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1)
+    def weights(self, q: torch.Tensor, k: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+        """(B, heads, n, d) queries, (B, heads, N, d) keys → (B, heads, n, N): rows of weights; `bias` is per score."""
+        scores = q @ k.mT / q.shape[-1] ** 0.5
+        return (scores if bias is None else scores + bias).softmax(-1)
 
     def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        """``weights(q, k) @ v``, without ever holding the N × N matrix."""
+        """``weights(q, k) @ v``, without storing the N × N matrix."""
         return F.scaled_dot_product_attention(q, k, v)
 
     def split(self, tokens: torch.Tensor) -> torch.Tensor:
@@ -89,7 +87,7 @@ class SelfAttention(Attention):
 
     @torch.no_grad()
     def row(self, seen: dict[str, torch.Tensor], row: int, column: int) -> torch.Tensor:
-        """What one query weighted each position with, from what `watch` saw: (B, heads, H, W)."""
+        """The weights of one query over all positions, (B, heads, H, W), from what `watch` recorded."""
         query = query_at(seen, row, column)
         return self.weights(query, seen["key"]).squeeze(2).unflatten(2, seen["query"].shape[2:4])
 
