@@ -8,15 +8,17 @@ from functools import partial
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import timm
 import torch
 import torch.nn.functional as F
+import torchvision
 from pytorch_grad_cam import AblationCAM, GradCAM
 from torch import nn
 
 from attn_lessons.attention import MECHANISMS, SqueezeExcitation
 from attn_lessons.insight import features, randomised, sanity_check, show_features, similarity, target_layer, verdict
-from attn_lessons.insight.cam import METHODS, cam, overlay, road
-from attn_lessons.models import VGG, GlyphNet, SmallCNN
+from attn_lessons.insight.cam import METHODS, cam, overlay
+from attn_lessons.models import VGG, GlyphNet, SmallCNN, attach
 from attn_lessons.training import prepare
 
 pytestmark = pytest.mark.usefixtures("same_numbers_every_time")
@@ -24,6 +26,21 @@ pytestmark = pytest.mark.usefixtures("same_numbers_every_time")
 
 def some_images(n: int, size: int = 32) -> torch.Tensor:
     return torch.randint(256, (n, 3, size, size), dtype=torch.uint8)
+
+
+class Pair(nn.Module):
+    """Gives a tuple, as detectors do."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3)
+
+    def forward(self, x):
+        return self.conv(x), x
+
+
+def vit() -> nn.Module:
+    return torchvision.models.VisionTransformer(32, 8, num_layers=1, num_heads=2, hidden_dim=16, mlp_dim=16)
 
 
 class Mean(nn.Module):
@@ -166,6 +183,34 @@ def test_every_method(method):
     assert found.shape == (2, 32, 32) and found.isfinite().all() and found.max() > found.min()
 
 
+@pytest.mark.parametrize(
+    ("name", "layer", "channels"),
+    [
+        ("resnet18", "layer4", 512),
+        ("densenet121", "features", 1024),
+        ("mnasnet0_5", "layers", 1280),
+        ("mobilenet_v3_small", "features", 576),
+        ("efficientnet_b0", "features", 1280),
+        ("googlenet", "inception5b", 1024),
+        ("timm/resnet18", "layer4", 512),
+        ("timm/convnext_atto", "stages", 320),
+    ],
+)
+def test_networks_of_others(name, layer, channels):
+    """Also inception_v3, which takes larger images than a quick test has."""
+    torch.manual_seed(0)
+    make = timm.create_model if name.startswith("timm/") else partial(torchvision.models.get_model, weights=None)
+    more = {"init_weights": False, "aux_logits": False} if name == "googlenet" else {}
+    network, x = make(name.removeprefix("timm/"), num_classes=4, **more).eval(), torch.rand(2, 3, 64, 64)
+    found = target_layer(network, x)
+    assert found is network.get_submodule(layer) or name == "timm/convnext_atto"
+    assert features(network, x)[0].shape == (2, channels, 2, 2)
+    heat = cam(network, x, torch.tensor([1, 2]))
+    assert heat.shape == (2, 64, 64) and heat.isfinite().all()
+    attach(network, "cbam", after=layer, image=(3, 64, 64))
+    assert torch.equal(cam(network, x, torch.tensor([1, 2])), heat)  # an identity, so far
+
+
 @pytest.mark.parametrize("slot", ["before_relu", "before_pool", "after_pool"])
 @pytest.mark.parametrize("blocks", [[5], [1, 2]])
 def test_the_layer_of_a_vgg_is_the_last_one_before_its_last_pooling(slot, blocks):
@@ -174,7 +219,7 @@ def test_the_layer_of_a_vgg_is_the_last_one_before_its_last_pooling(slot, blocks
     network.features[-1].register_forward_pre_hook(lambda module, args: before.append(args[0].detach()))
     maps, _ = features(network, x)
     assert maps.shape == (1, 512, 4, 4) and torch.equal(maps, before[0])
-    assert isinstance(target_layer(network), SqueezeExcitation) == (slot == "before_pool" and blocks == [5])
+    assert isinstance(target_layer(network, x), nn.ReLU)  # whose output is weighted already
 
 
 def test_oblong_images():
@@ -302,7 +347,10 @@ def test_what_the_library_does_without_us():
         ({"layer": [nn.ReLU()]}, TypeError, "this is a list"),
         ({"layer": nn.ReLU()}, ValueError, "ran 0 times"),
         ({"layer": "head"}, ValueError, "something else"),
-        ({"model": nn.Sequential(nn.Conv2d(3, 3, 3), Mean())}, TypeError, "layer="),
+        ({"model": nn.Sequential(Mean())}, ValueError, "layer="),
+        ({"model": Pair()}, TypeError, "gives a tuple"),
+        ({"model": nn.Sequential(nn.Conv2d(3, 3, 3), nn.Flatten(2))}, ValueError, "tokens"),
+        ({"model": vit()}, ValueError, "VisionTransformer give tokens"),
     ],
 )
 def test_what_cannot_be_explained_is_refused_in_one_sentence(change, error, words):
@@ -351,23 +399,6 @@ def test_an_overlay_keeps_the_images_colours():
     plt.close(fig)
 
 
-# ------------------------------------------------------------------------------------------ remove and debias
-def test_road_knows_a_map_that_points_to_what_counts():
-    """Class 1 is green / 2, at any position; the images are grey but for a green square."""
-    network = two_channels(bias=0.0)
-    with torch.no_grad():
-        network[3].weight.mul_(20)
-    x = torch.full((3, 3, 12, 12), 0.1)
-    x[:, 1, 2:6, 3:7] = 2.0
-    good = torch.zeros(3, 12, 12)
-    good[:, 2:6, 3:7] = 1
-    labels = torch.ones(3, dtype=torch.long)
-    assert road(network, x, good, labels) > 0.1 and road(network, x, 1 - good, labels) < -0.1
-    assert abs(road(network, x, torch.zeros(3, 12, 12), labels)) < 0.02  # no preference
-    with pytest.raises(ValueError, match="maps must hold finite numbers"):
-        road(network, x, good / 0, labels)
-
-
 # ------------------------------------------------------------------------------------------ sanity
 def edges(network, images, labels):
     """What an edge detector shows: it has never heard of the network."""
@@ -385,7 +416,7 @@ def test_randomising_goes_from_the_last_layer_to_the_first():
         now = {key for key, value in weights.items() if not torch.equal(value, before[key])}
         assert changed <= now and all(key.startswith(tuple(f"{name}." for name in names)) for key in now)
         changed = now
-    assert names[:3] == ["classifier.0", "attention.block5", "features.26"]  # a mechanism is one layer
+    assert names[:3] == ["classifier.0", "features.27.attention", "features.26"]  # a mechanism is one layer
     assert names[-1] == "features.0" and {key for key in before if "weight" in key and before[key].dim() > 1} <= changed
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 

@@ -1,18 +1,15 @@
 """Where a network looks: localisation, insertion and deletion, spatial maps, class activation maps."""
 
-import matplotlib.pyplot as plt
 import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from torchvision.ops import masks_to_boxes
 
 from attn_lessons.attention import CBAM, CoordinateAttention, SpatialAttention, SqueezeExcitation, watch
 from attn_lessons.datasets import glyphworld
 from attn_lessons.insight import (
-    box_masks,
     centre_map,
     energy_pointing_game,
     explained_variance,
@@ -20,9 +17,6 @@ from attn_lessons.insight import (
     iou,
     localisation,
     pointing_game,
-    show_gates,
-    show_points,
-    show_row,
     similarity,
     spatial_map,
 )
@@ -209,23 +203,6 @@ def test_values_that_are_not_finite_are_not_explained():
         explained_variance(torch.full((2, 2), float("nan")), torch.tensor([0, 1]))
 
 
-# ------------------------------------------------------------------------------------------ boxes
-@settings(max_examples=20, deadline=None)
-@given(n=sizes, h=st.integers(2, 9), w=st.integers(2, 9))
-def test_a_mask_lies_in_its_box_and_touches_all_its_sides(n, h, w):
-    masks = some_masks(n, h, w)
-    boxes = masks_to_boxes(masks)
-    filled = box_masks(boxes, h, w)
-    assert filled.shape == masks.shape and filled.dtype == torch.bool and not (masks & ~filled).any()
-    assert torch.equal(masks_to_boxes(filled), boxes)
-    assert localisation(filled.float(), filled).score.tolist() == pytest.approx([1, 1, 1])
-
-
-def test_boxes_of_another_shape_are_refused():
-    with pytest.raises(ValueError, match=r"boxes must have shape \(n, 4\)"):
-        box_masks(torch.tensor([1, 2, 3, 4]), 8, 8)
-
-
 # ------------------------------------------------------------------------------------------ insertion and deletion
 class OnePixel(nn.Module):
     """Says class 1 if the pixel in row 2, column 5 is bright, and looks nowhere else."""
@@ -288,21 +265,6 @@ def test_what_cannot_be_inserted_is_refused(one_pixel, maps, labels, words):
     with pytest.raises(ValueError, match=words) as raised:
         insertion_deletion(*one_pixel[:2], maps, labels)
     assert "\n" not in str(raised.value)
-
-
-# ------------------------------------------------------------------------------------------ images of weights
-def test_gates_rows_and_points_are_drawn_where_they_are():
-    fig, ax = plt.subplots()
-    assert show_gates(torch.rand(5, 32), ax=ax) is ax and ax.get_xlabel() == "channel"
-    assert show_row(torch.rand(4, 6), (1, 3), ax=ax) is ax
-    assert [line.get_xydata().tolist() for line in ax.lines] == [[[3, 1]]]
-    corners = torch.tensor([[0.0, 0.0], [15.0, 7.0]])  # the first and the last position of an 8×16 map
-    image = torch.zeros(3, 32, 64, dtype=torch.uint8)
-    for weights in (None, torch.tensor([0.2, 0.8])):
-        assert show_points(image, corners, (8, 16), ax=ax, weights=weights) is ax
-        assert ax.collections[-1].get_offsets().tolist() == [[1.5, 1.5], [61.5, 29.5]]  # middles of 4×4 pixels
-    assert ax.collections[-1].get_sizes().argmax() == 1
-    plt.close(fig)
 
 
 # ------------------------------------------------------------------------------------------ maps of positions

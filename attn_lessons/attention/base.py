@@ -74,10 +74,11 @@ class Attention(nn.Module):
 
 
 def reset(module: nn.Module) -> None:
-    """Re-initialise `module` by its ``reset_parameters``, or, if it has none, each of its children."""
-    if hasattr(module, "reset_parameters"):
+    """Re-initialise `module` by its ``reset_parameters``; if it has none, or is torch's own layer, its children."""
+    known = hasattr(module, "reset_parameters")
+    if known:
         module.reset_parameters()
-    else:
+    if not known or type(module).__module__.startswith("torch.nn"):  # whose children are attached, unknown to it
         for child in module.children():
             reset(child)
 

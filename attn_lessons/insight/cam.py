@@ -15,15 +15,13 @@ import torch
 from matplotlib.axes import Axes
 from pytorch_grad_cam import AblationCAM, AblationLayer, GradCAM, HiResCAM, LayerCAM
 from pytorch_grad_cam.base_cam import BaseCAM
-from pytorch_grad_cam.metrics.road import ROADCombined
 from pytorch_grad_cam.utils.image import show_cam_on_image
-from pytorch_grad_cam.utils.model_targets import ClassifierOutputSoftmaxTarget
 from torch import nn
 
 from .. import style
 from ..arguments import one_of
 from .feature_maps import activations, network_input, target_classes, target_layer
-from .localise import at_size, must_be_finite, order
+from .localise import at_size
 
 
 class MeanOfChannels(BaseCAM):
@@ -103,7 +101,7 @@ def cam(
     torch.Size([5, 32, 32])
     """
     one_of("method", method, METHODS)
-    layer = target_layer(model) if layer is None else layer
+    layer = target_layer(model, images) if layer is None else layer
     x = network_input(model, images)
     logits = torch.cat([activations(model, part, layer)[1].detach() for part in x.split(batch_size)])
     labels = target_classes(logits, labels)
@@ -125,40 +123,6 @@ def cam(
             maps.append(torch.from_numpy(tool(part, targets[i : i + batch_size])))
     tool.activations_and_grads.release()
     return torch.cat(maps)
-
-
-def road(model: nn.Module, images: torch.Tensor, maps: torch.Tensor, labels: torch.Tensor | None = None) -> float:
-    """Remove and debias: how much more the answer suffers when the positions that a map points to are painted over.
-
-    Positions are painted over with a blend of their neighbours, so that no hole with the shape of the object remains.
-    Slow: seconds for twenty images of 32×32, and many times that for larger ones.
-
-    Parameters
-    ----------
-    model, images, labels
-        As for `cam`.
-    maps : torch.Tensor
-        (n, h, w), one map an image.
-
-    Returns
-    -------
-    float
-        Half the difference between the probability of the class with the lowest 10, 20 … 90 % of the positions painted
-        over, and with the highest. 0 by chance, at most 1/2; below 0, the map points away from what counts.
-
-    Notes
-    -----
-    Rong et al.: A Consistent and Efficient Evaluation Strategy for Attribution Methods. ICML 2022.
-    https://arxiv.org/abs/2202.00449
-    """
-    must_be_finite(maps)
-    x = network_input(model, images)
-    with torch.no_grad():
-        twin = copy.deepcopy(model).eval()
-        targets = [ClassifierOutputSoftmaxTarget(k) for k in target_classes(twin(x), labels).tolist()]
-    # Ranks, not values: with many zeros in a map, no threshold would part the positions, and all of them were removed.
-    ranks = 1 - order(at_size(maps, x.shape[2:]))
-    return float(ROADCombined()(x, ranks.numpy(), targets, twin).mean())
 
 
 def overlay(image: torch.Tensor, one: torch.Tensor, ax: Axes, title: str = "") -> Axes:

@@ -12,39 +12,62 @@ from torch import nn
 
 from ..datasets.image_set import check
 from ..measure import evaluation_mode
-from ..models import VGG, GlyphNet, SmallCNN
+from ..models.attach import is_maps
 from ..training import prepare
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def target_layer(model: nn.Module) -> nn.Module:
-    """The last layer of a network of this course with spatial maps: attention included, before its last pooling.
+@torch.no_grad()
+def target_layer(model: nn.Module, images: torch.Tensor) -> nn.Module:
+    """The last module of a convolutional network that gives feature maps, attention included, before its last pooling.
 
-    Behind that pooling a VGG has a single position left of a 32×32 image, and nothing to draw.
+    After that pooling a VGG has a single position left of a 32×32 image, and nothing to draw.
+
+    Parameters
+    ----------
+    model : nn.Module
+    images : torch.Tensor
+        As for `features`; the first one passes through the network.
 
     Raises
     ------
-    TypeError
-        If it is another network: nobody but you knows its layers.
+    ValueError
+        If no module gives maps, or tokens follow the last one that does, as in a vision transformer.
 
     Examples
     --------
-    >>> target_layer(VGG(11, head="cifar"))
-    ReLU()
+    >>> from torchvision.models import resnet18
+    >>> network = resnet18()
+    >>> target_layer(network, torch.rand(1, 3, 64, 64)) is network.layer4
+    True
     """
-    if isinstance(model, GlyphNet):
-        return model.features
-    if isinstance(model, SmallCNN):
-        return model.blocks[-1].attention
-    if isinstance(model, VGG):
-        last = len(model.features) - 2  # the ReLU before the last pooling
-        return model.attention[model.slots[last]] if last in model.slots else model.features[last]
-    raise TypeError(
-        f"The layers of {type(model).__name__} are not known here: give layer=…, the last module whose output is still "
-        f"(n, C, h, w), such as model.layer4 of a ResNet."
-    )
+    outputs, pooled = [], []
+
+    def keep(module, args, output):
+        if isinstance(output, torch.Tensor) and output.dim() > 2:
+            outputs.append((module, output))
+        if "Pool" in type(module).__name__:
+            pooled.append(output)
+
+    x = network_input(model, images[:1])
+    # Not within a mechanism, which may have tokens of its own.
+    watched = [module for name, module in model.named_modules() if name and "attention" not in name.rpartition(".")[0]]
+    hooks = [module.register_forward_hook(keep) for module in watched]
+    try:
+        with evaluation_mode(model):
+            model(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    hint = "give layer=…, a module whose output is (n, C, h, w), such as model.layer4 of a ResNet."
+    for module, output in reversed(outputs):
+        if not is_maps(output.shape, x.shape[1:]):
+            raise ValueError(f"the last layers of this {type(model).__name__} give tokens, not feature maps: {hint}")
+        if output[0, 0].numel() > 1 and not any(output is other for other in pooled):
+            return module
+    raise ValueError(f"no module of this {type(model).__name__} gives feature maps of more than one position: {hint}")
 
 
 def network_input(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
@@ -89,6 +112,12 @@ def activations(model: nn.Module, x: torch.Tensor, layer: nn.Module) -> tuple[to
             logits = model(x)
     finally:
         hook.remove()
+    if not isinstance(logits, torch.Tensor) or logits.dim() != 2:
+        gives = f"shape {tuple(logits.shape)}" if isinstance(logits, torch.Tensor) else f"a {type(logits).__name__}"
+        raise TypeError(
+            f"model must give logits (n, K); this {type(model).__name__} gives {gives}: wrap it in a module that "
+            f"returns the logits alone."
+        )
     if len(kept) != 1 or kept[0] is None or kept[0].dim() != 4:
         raise ValueError(
             f"layer must be a module of this very model that runs once and gives maps, (n, C, h, w); this "
@@ -122,7 +151,7 @@ def features(
     Raises
     ------
     TypeError, ValueError
-        If the layer is unknown, or no part of the model, or gives no maps; if a label is no class.
+        If there is no layer with maps, or it is no part of the model; if a label is no class.
 
     Examples
     --------
@@ -130,7 +159,7 @@ def features(
     >>> maps.shape, contributions.shape
     (torch.Size([5, 48, 16, 16]), torch.Size([5, 48]))
     """
-    layer = target_layer(model) if layer is None else layer
+    layer = target_layer(model, images) if layer is None else layer
     maps, logits = activations(model, network_input(model, images), layer)
     score = logits.gather(1, target_classes(logits, labels)[:, None]).sum()
     (gradient,) = torch.autograd.grad(score, maps)  # of the maps alone: no parameter's gradient is touched

@@ -186,23 +186,6 @@ def iou(maps: torch.Tensor, masks: torch.Tensor, threshold: float = 0.5) -> dict
     }
 
 
-def box_masks(boxes: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """Masks, bool (n, height, width), of boxes (n, 4): x and y of the first and of the last pixel inside.
-
-    A disc fills only π/4 of its box: a map that is exactly the object does not reach an IoU of 1.
-
-    Examples
-    --------
-    >>> box_masks(torch.tensor([[1, 0, 2, 0]]), 2, 3).int().tolist()
-    [[[0, 1, 1], [0, 0, 0]]]
-    """
-    if boxes.dim() != 2 or boxes.shape[1] != 4:
-        raise ValueError(f"boxes must have shape (n, 4), x and y of two corners; these have {tuple(boxes.shape)}.")
-    left, top, right, bottom = boxes[:, :, None].unbind(1)  # (n, 1) each
-    x, y = torch.arange(width, device=boxes.device), torch.arange(height, device=boxes.device)
-    return ((y >= top) & (y <= bottom))[:, :, None] & ((x >= left) & (x <= right))[:, None, :]
-
-
 def centre_map(height: int, width: int) -> torch.Tensor:
     """A map (height, width) that looks at no image: a soft spot in the middle, where photographers put objects."""
     x, y = (((torch.arange(size) + 0.5) / size - 0.5) / 0.25 for size in (width, height))

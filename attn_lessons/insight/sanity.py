@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from itertools import chain
 
 import pandas as pd
 import torch
@@ -38,8 +38,8 @@ def randomised(model: nn.Module, images: torch.Tensor) -> Iterator[tuple[str, nn
     ------
     name, network : str, nn.Module
         The layer that has just been re-initialised, and a copy of the network. It is the same copy every time: be done
-        with it before you ask for the next. What has a ``reset_parameters`` of its own, as every mechanism does, counts
-        as one layer; the networks of this course initialise their layers in their own way.
+        with it before you ask for the next. A module with a ``reset_parameters``, as every mechanism has, counts as one
+        layer; a network with a ``reset_parameters`` of its own decides how its layers start.
 
     Examples
     --------
@@ -47,7 +47,8 @@ def randomised(model: nn.Module, images: torch.Tensor) -> Iterator[tuple[str, nn
     >>> [name for name, _ in randomised(network, torch.rand(1, 3, 4, 4))]
     ['3', '0']
     """
-    twin, ran = copy.deepcopy(model), []
+    twin, fresh, ran = copy.deepcopy(model), copy.deepcopy(model), []
+    reset(fresh)
     modules = dict(twin.named_modules())
     hooks = [part.register_forward_pre_hook(lambda *_, name=name: ran.append(name)) for name, part in modules.items()]
     with evaluation_mode(twin):
@@ -60,32 +61,32 @@ def randomised(model: nn.Module, images: torch.Tensor) -> Iterator[tuple[str, nn
         """Of a layer whose weights are used without calling it: that of what holds it."""
         return turns[name] if name in turns else turn(name.rpartition(".")[0])
 
-    found = {name: again for name, again in layers(twin) if name in modules}  # one that has several names, once
-    for name in sorted(reversed(found), key=turn, reverse=True):
-        found[name]()
+    for name in sorted(reversed(list(layers(twin))), key=turn, reverse=True):
+        layer, whole = modules[name], is_whole(modules[name])
+        start = fresh.get_submodule(name).state_dict()
+        for key, values in chain(layer.named_parameters(recurse=whole), layer.named_buffers(recurse=whole)):
+            if hasattr(layer, "reset_parameters"):
+                values.copy_(start[key])
+            else:  # it does not say how its weights start: noise as large as they are
+                values.copy_(torch.randn_like(values) * values.square().mean().sqrt())
         yield name, twin
 
 
-def layers(
-    module: nn.Module, name: str = "", reset: Callable[[nn.Module], None] = reset
-) -> Iterator[tuple[str, Callable[[], None]]]:
-    """The name of every layer in `module`, called `name`, and what re-initialises it; a mechanism is one layer."""
-    if isinstance(module, Network):
-        reset = module.reset
-    elif name and hasattr(module, "reset_parameters"):
-        if list(module.parameters()):
-            yield name, partial(reset, module)
+def layers(module: nn.Module, name: str = "") -> Iterator[str]:
+    """The name of every layer in `module`, which is called `name`."""
+    if name and is_whole(module):
+        yield name
         return
     if list(module.parameters(recurse=False)):
-        yield name, partial(make_noise_, module)
+        yield name
     for child, part in module.named_children():
-        yield from layers(part, f"{name}.{child}".lstrip("."), reset)
+        yield from layers(part, f"{name}.{child}".lstrip("."))
 
 
-def make_noise_(module: nn.Module) -> None:
-    """Noise as large as the weights that a module holds itself, for one that does not say how these start."""
-    for weights in module.parameters(recurse=False):
-        weights.copy_(torch.randn_like(weights) * weights.square().mean().sqrt())
+def is_whole(module: nn.Module) -> bool:
+    """Whether a module is one layer with all that is in it: a mechanism is, torch's layers may have one attached."""
+    own = hasattr(module, "reset_parameters") and not isinstance(module, Network)
+    return own and not type(module).__module__.startswith("torch.nn")
 
 
 def similarity(maps: torch.Tensor, others: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""What the networks of this course share: they can be re-initialised, as a whole or part by part.
+"""What the networks of this course share: `reset_parameters`.
 
 Used by the sanity checks of lesson 10.
 """
@@ -16,8 +16,4 @@ class Network(nn.Module):
     def reset_parameters(self) -> None:
         """Re-initialise all layers and mechanisms."""
         for part in self.children():
-            self.reset(part)
-
-    def reset(self, part: nn.Module) -> None:
-        """Re-initialise one layer or mechanism of this network, or all in one part of it."""
-        reset(part)
+            reset(part)
