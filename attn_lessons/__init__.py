@@ -3,13 +3,16 @@
 One room for each thing:
 
 ``attention``  the mechanisms, one per file, and ``build_attention(name, channels)``
-``models``     networks with slots that any mechanism fits into
-``datasets``   GlyphWorld and image folders, as one uint8 tensor on the device
-``training``   one readable loop, histories as CSV, comparisons over several seeds
-``measure``    parameters, MACs, seconds, bytes
+``models``     networks that take any mechanism, and ``attach``, which puts one into any network
+``datasets``   GlyphWorld, CIFAR, Tiny-ImageNet and any image folder, as one uint8 tensor on the device
+``training``   one readable loop, logs as CSV, checkpoints, comparisons over several seeds
+``insight``    what a network looked at: feature maps, gates, Grad-CAM, and scores against the ground truth
+``measure``    parameters, MACs, latency, memory
 ``check``      says of an exercise which idea is wrong, never the answer
-``lesson``     what the notebooks themselves need: start, explore, quiz
+``lesson``     what the notebooks themselves need: set-up, controls, claims, quiz
 ``style``      the house style of every figure
+
+``python -m attn_lessons.train`` trains from the command line: one run, or every variant with every seed.
 """
 
 __version__ = "0.1.0"

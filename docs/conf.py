@@ -1,4 +1,4 @@
-"""The course as a site: `make site` builds it from a source that .ci/website.py lays out in build/site-source."""
+"""The course as a site: `make site` builds it from a source that tools/website.py lays out in build/site-source."""
 
 import re
 from pathlib import Path

@@ -55,7 +55,7 @@ def lab(tmp_path_factory):
             lesson.cells.insert(0, new_code_cell(HURRIED))
         nbformat.write(lesson, folder / path.name)
     env = dict(os.environ, JUPYTER_CONFIG_DIR=str(folder / ".jupyter"), JUPYTER_PREFER_ENV_PATH="1")
-    command = [sys.executable, ROOT / ".ci" / "lab.py", "--no-browser", "--expose-app-in-browser"]
+    command = [sys.executable, ROOT / "tools" / "lab.py", "--no-browser", "--expose-app-in-browser"]
     log_file = folder / ".lab.log"
     with log_file.open("w") as log:
         server = subprocess.Popen(
@@ -96,7 +96,7 @@ def page(browser, lab, request):
 
 
 def tagged(page, tag):
-    """Place → code cell with this tag."""
+    """Position → code cell with this tag."""
     cells = enumerate(page.evaluate(CELLS))
     return {i: c for i, c in cells if c["cell_type"] == "code" and tag in c["metadata"].get("tags", [])}
 

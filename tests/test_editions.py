@@ -1,17 +1,15 @@
 """Editions: the student's gives nothing away and runs; the instructor's has every exercise solved."""
 
-import importlib.util
 from itertools import pairwise
 from pathlib import Path
 
 import nbformat
 import pytest
 
+import editions
+
 ROOT = Path(__file__).resolve().parent.parent
 LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-SPEC = importlib.util.spec_from_file_location("editions", ROOT / ".ci" / "editions.py")
-editions = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(editions)
 
 lessons = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 

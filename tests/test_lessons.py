@@ -1,13 +1,13 @@
 """The lesson contract, read from every notebook in the folder: a new lesson is covered without new code here."""
 
 import ast
-import importlib.util
 import re
 from pathlib import Path
 
 import nbformat
 import pytest
 
+import links
 from attn_lessons import check
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -180,9 +180,6 @@ def test_nothing_of_the_machine_it_was_made_on(path):
 
 
 def test_every_link_names_the_address_of_pyproject(capsys):
-    spec = importlib.util.spec_from_file_location("links", ROOT / ".ci" / "links.py")
-    links = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(links)
     assert links.main(["--check"]) == 0, capsys.readouterr().out
 
 

@@ -1,6 +1,5 @@
 """`make new-lesson`: what it writes keeps the lesson contract once it is executed; what it cannot write it refuses."""
 
-import importlib.util
 import inspect
 import re
 import shutil
@@ -10,6 +9,11 @@ import nbformat
 import pytest
 import test_lessons as contract
 
+import editions
+import links
+import new_lesson
+import notebooks
+
 ROOT = Path(__file__).resolve().parent.parent
 NAME, TITLE = "11_simam", 'SimAM: each position\'s "distance" from its channel, for $0'
 WALL_CLOCK = "test_time_is_recorded_and_within_the_budget"  # a busy machine lengthens that
@@ -18,18 +22,6 @@ RULES = [
     for name, rule in vars(contract).items()
     if name.startswith("test_") and name != WALL_CLOCK and list(inspect.signature(rule).parameters) == ["path"]
 ]
-
-
-def load(name):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT / ".ci"))  # new_lesson imports links, which lies beside it
-        spec = importlib.util.spec_from_file_location(f"ci_{name}", ROOT / ".ci" / f"{name}.py")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    return module
-
-
-new_lesson, notebooks, editions = load("new_lesson"), load("notebooks"), load("editions")
 
 
 @pytest.fixture(scope="module")
@@ -62,10 +54,9 @@ def test_it_carries_its_number_title_and_address(written):
     assert lesson.metadata.attn_lessons == {"lesson": 11, "minutes": 30}
     assert "check/lesson11.py" in "".join(cell.source for cell in lesson.cells)
     assert len({cell.id for cell in lesson.cells}) == len(lesson.cells)
-    address = new_lesson.links.ADDRESS.search((ROOT / "pyproject.toml").read_text())[2]
-    name, problems = address.split("github.com/")[-1], []
-    assert new_lesson.links.linked_notebook(written, address, name, problems) == written.read_text(encoding="utf-8")
-    assert not problems and f"{name}/blob/main/notebooks/{NAME}.ipynb" in lesson.cells[0].source
+    address, problems = links.ADDRESS.search((ROOT / "pyproject.toml").read_text())[2], []
+    assert links.linked_notebook(written, address, problems) == written.read_text(encoding="utf-8")
+    assert not problems and f"{address}/blob/main/notebooks/{NAME}.ipynb" in lesson.cells[0].source
 
 
 def test_every_part_says_what_belongs_there(written):
@@ -83,8 +74,8 @@ def test_executed_it_keeps_the_lesson_contract(rule, executed):
 def test_it_is_quick_and_its_time_is_recorded(executed):
     lesson = nbformat.read(executed, as_version=4)
     (quick,) = re.findall(r"quick=\((\d+), (\d+), (\d+)\)", "".join(cell.source for cell in lesson.cells))
-    dataset, epochs, seeds = map(int, quick)
-    assert dataset * epochs * seeds <= 2400  # seconds; counted, since a busy machine takes longer
+    images, epochs, seeds = map(int, quick)
+    assert images * epochs * seeds <= 2400  # seconds; counted, since a busy machine takes longer
     assert lesson.metadata.attn_lessons.seconds >= 1
 
 

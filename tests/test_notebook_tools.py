@@ -1,6 +1,5 @@
-"""The two commands that write lessons: .ci/notebooks.py (execute) and .ci/links.py (public address)."""
+"""The two commands that write lessons: tools/notebooks.py (execute) and tools/links.py (public address)."""
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -8,22 +7,14 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-CI = Path(__file__).parent.parent / ".ci"
+import links
+import notebooks
+
 BADGES = "# A lesson\n<!-- badges -->\n<!-- /badges -->\nText."
 PIP = "%pip install -q 'attn-lessons @ git+https://github.com/old/name@main'"
 
 
 OTHER_KERNEL = {"name": "conda-base", "display_name": "Python (base)"}
-
-
-def load(name):
-    spec = importlib.util.spec_from_file_location(f"ci_{name}", CI / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-notebooks, links = load("notebooks"), load("links")
 
 
 def lesson(folder, *cells, **metadata):
@@ -110,7 +101,7 @@ def course(tmp_path):
     setup.outputs = [nbformat.v4.new_output("stream", text="see https://github.com/old/name\n")]
     lesson(tmp_path / "notebooks", new_markdown_cell(BADGES), setup, new_code_cell("'git+https://github.com/not/this'"))
     (tmp_path / "README.md").write_text(BADGES)
-    pyproject = '[project.urls]\n# The one position.\nRepository = "https://github.com/old/name"\n\n[tool.x]\ny = 1\n'
+    pyproject = '[project.urls]\n# Only here.\nRepository = "https://github.com/old/name"\n\n[tool.x]\ny = 1\n'
     (tmp_path / "pyproject.toml").write_text(pyproject)
     return tmp_path
 
@@ -151,7 +142,7 @@ def test_links_are_checked_and_written(course, capsys):
     assert "colab.research" in readme and "mybinder.org" in readme and "kaggle" not in readme
 
 
-def test_missing_places_and_wrong_names_are_reported(course, capsys):
+def test_missing_marks_and_wrong_names_are_reported(course, capsys):
     lesson(course / "notebooks", new_markdown_cell("# No badges"))
     (course / "README.md").write_text("# None here")
     assert links.main([], course) == 1

@@ -1,14 +1,11 @@
 """`make other-machines`: trainings begin a little off, nothing else in a lesson changes, a broken claim is reported."""
 
 import os
-import sys
-from pathlib import Path
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-sys.path.append(str(Path(__file__).resolve().parent.parent / ".ci"))
 other_machines = pytest.importorskip("other_machines", exc_type=ImportError)
 
 FAILED = """

@@ -17,17 +17,17 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parent.parent / ".ci" / "setup.py"
+SCRIPT = Path(__file__).parent.parent / "tools" / "setup.py"
 # Says what it was asked; FAKE_UV makes it wait or fail with what the real uv prints.
 FAKE_UV = """#!python
 import os, sys, time
 print("fake uv", *sys.argv[1:], flush=True)
 open("uv-called", "a").write(" ".join(sys.argv[1:]) + chr(10))
-wanted = os.environ.get("FAKE_UV", "")
-if wanted.startswith("wait"):
-    time.sleep(float(wanted.split()[1]))
-elif wanted:
-    sys.exit(wanted)
+trouble = os.environ.get("FAKE_UV", "")
+if trouble.startswith("wait"):
+    time.sleep(float(trouble.split()[1]))
+elif trouble:
+    sys.exit(trouble)
 """
 
 
@@ -59,8 +59,8 @@ def project(tmp_path):
 
 
 def copy_project(folder):
-    (folder / ".ci").mkdir()
-    shutil.copy(SCRIPT, folder / ".ci")
+    (folder / "tools").mkdir()
+    shutil.copy(SCRIPT, folder / "tools")
     (folder / "requirements.txt").write_text("six==1.17.0\n")
     (folder / "pyproject.toml").write_text('[project]\nname = "x"\nversion = "1"\n')
     return folder
@@ -78,7 +78,7 @@ def start(project, wheels=None, **settings):
     env.update(PIP_CONFIG_FILE=os.devnull, **settings)
     if wheels:
         env.update(PIP_NO_INDEX="1", PIP_FIND_LINKS=str(wheels))
-    command = [sys.executable, ".ci/setup.py"]
+    command = [sys.executable, "tools/setup.py"]
     return subprocess.Popen(command, cwd=project, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -89,7 +89,7 @@ def call(project, wheels=None, **settings):
 
 
 def load(project):
-    spec = importlib.util.spec_from_file_location("setup_script", project / ".ci" / "setup.py")
+    spec = importlib.util.spec_from_file_location("setup_script", project / "tools" / "setup.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -138,9 +138,9 @@ def test_install_then_nothing_to_do(installed, monkeypatch, capsys):
     assert (code, err) == (0, ""), out + err
     assert (project / ".venv" / ".attn-lessons-ready").exists()
     assert not (project / ".venv" / ".attn-lessons-unfinished").exists()
-    target_classes = (project / "uv-called").read_text().splitlines()
-    assert "--compile-bytecode -r requirements.txt" in target_classes[0]
-    assert "--no-deps --no-build-isolation -e ." in target_classes[1]
+    calls = (project / "uv-called").read_text().splitlines()
+    assert "--compile-bytecode -r requirements.txt" in calls[0]
+    assert "--no-deps --no-build-isolation -e ." in calls[1]
     assert "fake uv" in (project / ".venv" / "install.log").read_text()
     assert call(project) == (0, "", "")
     module = load(project)
@@ -185,10 +185,10 @@ def test_uv_is_told_pips_index(project, monkeypatch):
     assert env["PIP_RETRIES"] == "7"
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.delenv("PIP_RETRIES")
+    monkeypatch.setenv("UV_DEFAULT_INDEX", "http://127.0.0.1:8/simple")
     env = module.environment()
     assert (env["PIP_TIMEOUT"], env["PIP_RETRIES"]) == ("15", "1")  # nobody waits for minutes without a network
-    monkeypatch.setenv("UV_DEFAULT_INDEX", "http://127.0.0.1:8/simple")
-    assert module.environment()["UV_DEFAULT_INDEX"] == "http://127.0.0.1:8/simple"
+    assert env["UV_DEFAULT_INDEX"] == "http://127.0.0.1:8/simple"
 
 
 def test_half_made_venv_is_begun_afresh(project, monkeypatch, capsys):

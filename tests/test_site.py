@@ -2,14 +2,14 @@
 
 import re
 import shutil
-import subprocess
-import sys
 import threading
+from contextlib import redirect_stderr
 from functools import partial
 from html import unescape
 from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib import import_module
+from io import StringIO
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -17,8 +17,9 @@ import nbformat
 import pytest
 
 pytest.importorskip("myst_nb", reason="myst-nb is not installed: `make setup` installs it")
+# What Sphinx and its extensions say of one another; a process of their own would not show it.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::PendingDeprecationWarning")
 ROOT = Path(__file__).resolve().parent.parent
-CI = ROOT / ".ci"
 LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PACKAGES = ("attention", "models", "datasets", "training", "insight", "check", "lesson")
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chromium-browser"))), None)
@@ -45,13 +46,16 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    target = tmp_path_factory.mktemp("built") / "site"
-    done = subprocess.run([sys.executable, CI / "vendor.py"], capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip(done.stderr.strip())
-    done = subprocess.run([sys.executable, CI / "website.py", target], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return target, done.stderr
+    """Where the site lies, and what was said while it was built, here: a process of its own would import torch anew."""
+    website = pytest.importorskip("website", reason="nbconvert is not installed: `make setup` installs it")
+    target, said = tmp_path_factory.mktemp("built") / "site", StringIO()
+    try:
+        with redirect_stderr(said):
+            failed = website.build(target)
+    except SystemExit as no_vendor:
+        pytest.skip(str(no_vendor))
+    assert not failed, said.getvalue()
+    return target, said.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +124,7 @@ def test_in_a_browser_nothing_is_asked_of_another_host_and_dark_suits_it(site):
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: `make setup` installs it")
     handler = partial(SimpleHTTPRequestHandler, directory=site)
     handler.func.log_message = lambda *_: None
-    target_classes, failed, errors = [], [], []
+    requests, failed, errors = [], [], []
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, api.sync_playwright() as playwright:
         server.handle_error = lambda *_: None  # a page left before all of it came
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -128,7 +132,7 @@ def test_in_a_browser_nothing_is_asked_of_another_host_and_dark_suits_it(site):
         chromium = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
         page = chromium.new_page(viewport={"width": 1280, "height": 900}, color_scheme="dark")
         page.set_default_timeout(60_000)
-        page.on("request", lambda request: target_classes.append(request.url))
+        page.on("request", lambda request: requests.append(request.url))
         page.on("response", lambda response: response.status >= 400 and failed.append(response.url))
         page.on("pageerror", lambda error: errors.append(error))
         for name in ("index", "gallery", "api", "search", "presentations", "slides/index"):
@@ -147,5 +151,5 @@ def test_in_a_browser_nothing_is_asked_of_another_host_and_dark_suits_it(site):
         page.get_by_text("Show code cell source").first.click()
         chromium.close()
         server.shutdown()
-    assert not [url for url in target_classes if not url.startswith((home, "data:"))]
+    assert not [url for url in requests if not url.startswith((home, "data:"))]
     assert not failed and not errors

@@ -17,8 +17,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 ROOT = Path(__file__).resolve().parent.parent
-CI = ROOT / ".ci"
-sys.path.append(str(CI))
+TOOLS = ROOT / "tools"
 slides = pytest.importorskip(
     "slides", reason="nbconvert is not installed: `make setup` installs it", exc_type=ImportError
 )
@@ -128,7 +127,7 @@ def test_the_rules_for_code_and_prose():
 @pytest.fixture(scope="module")
 def decks(tmp_path_factory) -> Path:
     target = tmp_path_factory.mktemp("slides")
-    command = [sys.executable, CI / "slides.py", target, *(path.stem for path in LOOKED_AT)]
+    command = [sys.executable, TOOLS / "slides.py", target, *(path.stem for path in LOOKED_AT)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.stderr.startswith("vendor:"):
         pytest.skip(done.stderr.strip())
@@ -148,8 +147,8 @@ def browser():
 @pytest.mark.parametrize("path", LOOKED_AT, ids=lambda path: path.stem)
 def test_no_slide_runs_over_its_edge_and_all_can_be_read(decks, browser, path):
     page = browser.new_page(viewport={"width": 1280, "height": 720})
-    target_classes, errors = [], []
-    page.on("request", lambda request: target_classes.append(request.url))
+    requests, errors = [], []
+    page.on("request", lambda request: requests.append(request.url))
     page.on("pageerror", lambda error: errors.append(error))
     page.goto(f"file://{decks}/{path.stem}.html")
     page.wait_for_selector("body[data-ready]", timeout=120_000)
@@ -157,4 +156,4 @@ def test_no_slide_runs_over_its_edge_and_all_can_be_read(decks, browser, path):
     page.close()
     assert len(seen) > 30 and not errors
     assert not [slide for slide in seen if slide["out"] or slide["small"] or slide["empty"]]
-    assert not [url for url in target_classes if not url.startswith(("file://", "data:"))]
+    assert not [url for url in requests if not url.startswith(("file://", "data:"))]

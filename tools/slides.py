@@ -17,15 +17,17 @@ What does not fit on a slide of 1280 × 720 goes on to the next one: docs/slides
 
 import re
 import sys
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from shutil import copytree, rmtree
 from string import Template
 
 import nbformat
+from pygments.formatters import HtmlFormatter
+
 from blocks import code, html, notes, only_imports, prose, questions, tags
 from links import BADGES
-from pygments.formatters import HtmlFormatter
 from vendor import vendor
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -92,7 +94,8 @@ def deck(lesson, name: str) -> str:
     )
 
 
-def write(target: Path, only: list[str]) -> list[Path]:
+def write(target: Path, only: Sequence[str] = ()) -> list[Path]:
+    """The decks of all lessons, or only of those with these names: target/lesson.html, and target/index.html."""
     rmtree(target, ignore_errors=True)
     for package in ("reveal.js", "mathjax"):
         copytree(vendor(package), target / package)

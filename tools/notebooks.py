@@ -19,7 +19,7 @@ from nbstripout import strip_output
 ROOT = Path(__file__).resolve().parent.parent
 CELL_TIMEOUT = 300
 WIDGET = "application/vnd.jupyter.widget-view+json"
-# What the command nbstripout drops by default. metadata.widgets matters most: GitHub refuses to render without it gone.
+# What the command nbstripout drops by default. metadata.widgets matters most: with it GitHub refuses to render.
 DROPPED = ["metadata.signature", "metadata.widgets"]
 DROPPED += [f"cell.metadata.{key}" for key in ("collapsed", "ExecuteTime", "execution", "hidden", "scrolled")]
 

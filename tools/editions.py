@@ -8,7 +8,6 @@ There is one source, notebooks/; an edition is made by leaving out, filling in a
 """
 
 import ast
-import copy
 import re
 import shutil
 import sys
@@ -80,7 +79,7 @@ def write(target: Path, source: Path = ROOT / "notebooks") -> list[Path]:
         shutil.rmtree(target / edition, ignore_errors=True)
         (target / edition).mkdir(parents=True)
         for path in sorted(source.glob("*.ipynb")):
-            lesson = make(copy.deepcopy(nbformat.read(path, as_version=4)))
+            lesson = make(nbformat.read(path, as_version=4))
             nbformat.validate(lesson)
             written.append(target / edition / path.name)
             nbformat.write(lesson, written[-1])

@@ -24,10 +24,10 @@ from attn_lessons.datasets.augment import MEAN, STD
 from attn_lessons.training import RECIPES, prepare, progress_bar
 
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "bench_input"
-PICTURES, BATCH, ROUNDS = 20_000, 512, 5
+IMAGES, BATCH, ROUNDS = 20_000, 512, 5
 
 
-class Pictures(Dataset):
+class Images(Dataset):
     """As torchvision's CIFAR100 hands them out: one at a time, as a PIL image."""
 
     transform = v2.Compose(
@@ -64,7 +64,7 @@ def ours(images: torch.Tensor, threads: int):
 
 
 def theirs(images: torch.Tensor, workers: int):
-    loader = DataLoader(Pictures(images), BATCH, shuffle=True, num_workers=workers, persistent_workers=True)
+    loader = DataLoader(Images(images), BATCH, shuffle=True, num_workers=workers, persistent_workers=True)
 
     def epoch() -> None:
         for _ in loader:
@@ -74,7 +74,7 @@ def theirs(images: torch.Tensor, workers: int):
 
 
 def main() -> None:
-    images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (PICTURES, 3, 32, 32), np.uint8))
+    images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (IMAGES, 3, 32, 32), np.uint8))
     cores = os.cpu_count()
     rivals = {
         "ours, one thread": ours(images, 1),
@@ -93,7 +93,7 @@ def main() -> None:
     ratios = seconds.iloc[:, [-1]].to_numpy() / seconds
     table = pd.DataFrame(
         {
-            "images per second": (PICTURES / seconds.median()).round(0),
+            "images per second": (IMAGES / seconds.median()).round(0),
             "ratio": ratios.median().round(2),
             "lowest": ratios.min().round(2),
             "highest": ratios.max().round(2),
@@ -104,7 +104,7 @@ def main() -> None:
         "date": datetime.date.today().isoformat(),
         "hardware": f"CPU ({platform.machine()}), {cores} logical cores",
         "rounds": ROUNDS,
-        "images": f"{PICTURES} of noise, 32×32, in batches of {BATCH}",
+        "images": f"{IMAGES} of noise, 32×32, in batches of {BATCH}",
         "versions": {name: module.__version__ for name, module in (("torch", torch), ("torchvision", torchvision))},
     }
     table.to_csv(RESULTS.with_suffix(".csv"))

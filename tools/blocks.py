@@ -4,11 +4,12 @@ import ast
 import re
 from html import escape
 
-from editions import right_answers, tags
 from nbconvert.filters.markdown_mistune import markdown2html_mistune as html
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
+
+from editions import right_answers, tags
 
 SENTENCE = re.compile(r"(?<=[.?!])\s+(?=[A-Z`*\"“])")
 LONG, SHORT, WIDE = 260, 14, 96  # characters of a paragraph, lines of code, characters of a line
@@ -32,17 +33,17 @@ def prose(source: str) -> str:
     return "".join(blocks)
 
 
-def show_image(data: str, kind: str, alt: str) -> str:
+def image(data: str, kind: str, alt: str) -> str:
     return f'<img src="data:{kind};base64,{"".join(data.split())}" alt="{escape(alt)}">'
 
 
 def code(cell) -> str:
     """A code cell with its outputs."""
-    texts, dataset = [], []
+    texts, images = [], []
     for output in cell.outputs:
         data = output.get("data", {"text/plain": output.get("text", "")})
         if kind := next((kind for kind in data if kind.startswith("image/")), None):
-            dataset.append(show_image(data[kind], kind, output.metadata.get(kind, {}).get("alt", "")))
+            images.append(image(data[kind], kind, output.metadata.get(kind, {}).get("alt", "")))
         elif "text/html" in data:
             texts.append(f'<div class="table">{data["text/html"]}</div>')
         elif "text/markdown" in data:
@@ -52,8 +53,8 @@ def code(cell) -> str:
     wide = max(map(len, cell.source.splitlines()), default=0) > WIDE
     text = re.sub(r" {3,}(?=# )", "  ", cell.source) if wide else cell.source
     source = highlight(text, PythonLexer(), HtmlFormatter())
-    if (dataset or not texts or cell.source.count("\n") >= SHORT) and "exercise" not in tags(cell):
-        return f'<details class="code"><summary>code</summary>{source}</details>' + "".join(texts + dataset)
+    if (images or not texts or cell.source.count("\n") >= SHORT) and "exercise" not in tags(cell):
+        return f'<details class="code"><summary>code</summary>{source}</details>' + "".join(texts + images)
     return f'<div class="cell">{source}{"".join(texts)}</div>'
 
 

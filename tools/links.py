@@ -20,7 +20,8 @@ BADGES = re.compile(r"(<!-- badges -->).*?(<!-- /badges -->)", re.DOTALL)
 PIP_URL = re.compile(r"""git\+https://[^\s"'#@]+""")
 
 
-def links(owner_and_name, notebook):
+def links(address, notebook):
+    owner_and_name = address.split("github.com/")[-1]
     file = f"{owner_and_name}/blob/main/notebooks/{notebook}"
     return {
         "Colab": "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
@@ -40,13 +41,13 @@ def with_badges(text, badges):
     return BADGES.sub(lambda match: f"{match[1]}\n{' '.join(badges)}\n{match[2]}", text, count=1)
 
 
-def linked_notebook(path, address, owner_and_name, problems):
+def linked_notebook(path, address, problems):
     """The notebook's text with its sources edited; outputs and counts are not touched."""
     text = path.read_text(encoding="utf-8")
     nb = nbformat.reads(text, as_version=nbformat.NO_CONVERT)
     before = [cell.source for cell in nb.cells]
     first = next((cell for cell in nb.cells if cell.cell_type == "markdown"), None)
-    source = first and with_badges(first.source, links(owner_and_name, path.name).values())
+    source = first and with_badges(first.source, links(address, path.name).values())
     if source:
         first.source = source
     else:
@@ -67,14 +68,13 @@ def wanted(root, owner_and_name):
     if owner_and_name:
         settings = ADDRESS.sub(rf"\g<1>https://github.com/{owner_and_name}\g<3>", settings)
     address = ADDRESS.search(settings)[2]
-    owner_and_name = address.split("github.com/")[-1]
     files, problems = {pyproject: settings}, []
     lessons = sorted((root / "notebooks").glob("*.ipynb"))
     for path in lessons:
-        files[path] = linked_notebook(path, address, owner_and_name, problems)
+        files[path] = linked_notebook(path, address, problems)
     readme = root / "README.md"
     if readme.exists() and lessons:
-        badges = links(owner_and_name, lessons[0].name)
+        badges = links(address, lessons[0].name)
         files[readme] = with_badges(readme.read_text(encoding="utf-8"), [badges["Colab"], badges["Binder"]])
         if files[readme] is None:
             del files[readme]

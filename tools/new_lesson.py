@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from string import Template
 
-import links
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+import links
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = Path(__file__).resolve().parent / "template" / "lesson.txt"
@@ -26,7 +27,7 @@ def refusal(name: str, title: str, folder: Path) -> str:
     """Why there can be no such lesson, in one sentence; empty where there can."""
     example = 'for instance `make new-lesson NAME=11_simam TITLE="SimAM: each position against its channel"`'
     if not re.fullmatch(r"[0-9]{2}_[a-z0-9]+(_[a-z0-9]+)*", name):
-        return f"NAME={name!r} is not two digits, _ and a name in small letters; {example}."
+        return f"NAME={name!r} is not two digits, an underscore and a name in lower-case letters; {example}."
     if not title:
         return f"TITLE is missing; {example}."
     if (folder / f"{name}.ipynb").exists():
@@ -60,7 +61,7 @@ def main(arguments: list[str], root: Path = ROOT) -> int:
     nbformat.validate(lesson)
     nbformat.write(lesson, path)
     address = links.ADDRESS.search((root / "pyproject.toml").read_text(encoding="utf-8"))[2]
-    path.write_text(links.linked_notebook(path, address, address.split("github.com/")[-1], []), encoding="utf-8")
+    path.write_text(links.linked_notebook(path, address, []), encoding="utf-8")
     print(f"notebooks/{name}.ipynb is written. Run `make notebooks ONLY={name}`: from then on `make test` passes.")
     print('Then replace what says "replace this", part by part; "Add a lesson" in CONTRIBUTING.md has the rest.')
     return 0

@@ -8,14 +8,16 @@ The slides are built along.
 import base64
 import re
 import shutil
-import subprocess
 import sys
 from html import escape
 from pathlib import Path
 
 import nbformat
-from links import BADGES
 from nbformat.v4 import new_markdown_cell
+from sphinx.cmd.build import main as sphinx
+
+import slides
+from links import BADGES
 from vendor import vendor
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,7 +28,7 @@ MODULES = ("insight.cam", "measure", "results", "style")
 
 
 def with_anchors(lesson, stem: str, figures: Path) -> list[str]:
-    """Mark the position of every figure in the lesson, and write the figure itself; what the gallery shows of them."""
+    """Put an anchor above every figure of the lesson and write the figure to a file; its entries in the gallery."""
     cells, entries, heading = [], [], ""
     for cell in lesson.cells:
         if cell.cell_type == "markdown":
@@ -80,9 +82,9 @@ def build(target: Path) -> int:
     lay_out(source, target / "figures")
     shutil.copy(vendor("mathjax") / "es5" / "tex-svg.js", source / "static")
     options = ["-q", "-d", target.with_name(f"{target.name}-doctrees"), "-c", ROOT / "docs"]
-    static = f"html_static_path={source / 'static'}"
-    failed = subprocess.run([sys.executable, "-m", "sphinx", *options, "-D", static, source, target]).returncode
-    return failed or subprocess.run([sys.executable, ROOT / ".ci" / "slides.py", target / "slides"]).returncode
+    options += ["-D", f"html_static_path={source / 'static'}"]
+    slides.write(target / "slides")
+    return sphinx([str(part) for part in (*options, source, target)])
 
 
 if __name__ == "__main__":

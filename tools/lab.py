@@ -14,8 +14,8 @@ import zmq  # noqa: E402
 from jupyterlab.labapp import LabApp  # noqa: E402
 from traitlets.config import Config  # noqa: E402
 
-CI = Path(__file__).resolve().parent
-NOTEBOOKS = CI.parent / "notebooks"
+TOOLS = Path(__file__).resolve().parent
+NOTEBOOKS = TOOLS.parent / "notebooks"
 
 
 def can_show_a_browser():
@@ -49,7 +49,8 @@ def main(options):
     # Jupyter announces a token it made itself in ten lines; one that it is given it keeps quiet about.
     os.environ.setdefault("JUPYTER_TOKEN", secrets.token_hex(24))
     # Adds labconfig/ beside this file: without it the first start asks whether to subscribe to Jupyter's news.
-    os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, [os.environ.get("JUPYTER_CONFIG_PATH"), str(CI)]))
+    folders = [os.environ.get("JUPYTER_CONFIG_PATH"), str(TOOLS)]
+    os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, folders))
     server = LabApp.initialize_server(argv=[*fixed(options), *options], config=defaults())
     # The true address: by now the port is bound, the next free one where the first choice is taken.
     url = server.local_url if server.ip in ("", "0.0.0.0", "::") else server.public_url
