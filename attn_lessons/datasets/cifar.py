@@ -101,19 +101,18 @@ def from_torchvision(kind: type[CIFAR10], name: str) -> tuple[ImageSet, ImageSet
 
 def from_hub(name: str, download: bool) -> tuple[ImageSet, ImageSet]:
     """Both sets from the Hub's files: tables with the images as PNG."""
-    repository, revision, folder, column, sha256 = HUB[name]
-    paths = [
-        hub_file(repository, revision, f"{folder}/{part}-00000-of-00001.parquet", sha256[part], name.lower(), download)
-        for part in ("train", "test")
-    ]
     from pyarrow.parquet import read_table
 
-    def image_set(path: Path) -> ImageSet:
+    repository, revision, folder, column, sha256 = HUB[name]
+
+    def image_set(part: str) -> ImageSet:
+        file = f"{folder}/{part}-00000-of-00001.parquet"
+        path = hub_file(repository, revision, file, sha256[part], name.lower(), download)
         table = read_table(path, columns=["img", column])
         pngs = [image["bytes"] for image in table["img"].to_pylist()]
         features = json.loads(table.schema.metadata[b"huggingface"])["info"]["features"]
-        classes = ["crab" if name == "cra" else name for name in features[column]["names"]]  # a slip of the Hub's
+        classes = ["crab" if one == "cra" else one for one in features[column]["names"]]  # a slip of the Hub's
         images = decoded(path, range(len(pngs)), pngs.__getitem__)
         return ImageSet(name, images, torch.tensor(table[column].to_pylist()), classes)
 
-    return tuple(map(image_set, paths))
+    return image_set("train"), image_set("test")

@@ -65,10 +65,8 @@ def hub_file(repository: str, revision: str, file: str, sha256: str, folder: str
         with WeakFileLock(f"{path}.lock"):  # the Hub's own lock would have each process fetch the file in turn
             if not is_published(path, sha256):
                 set_aside(path)
-                mirror = os.environ.get("HF_ENDPOINT")  # the library itself looks only when it is imported
-                hf_hub_download(
-                    repository, file, repo_type="dataset", revision=revision, local_dir=root, endpoint=mirror
-                )
+                hub = os.environ.get("HF_ENDPOINT")  # the library itself looks only when it is imported
+                hf_hub_download(repository, file, repo_type="dataset", revision=revision, local_dir=root, endpoint=hub)
                 if not is_published(path, sha256):
                     set_aside(path)
                     raise ValueError("its checksum is not the published one")

@@ -65,12 +65,8 @@ def image_folder(path: str | os.PathLike, size: int | None = None) -> ImageSet:
         of_class = class_names(path, names)
         classes = tuple(sorted(set(of_class)))
         images = decoded(path, names, read, size)
-    return ImageSet(
-        name=path.stem,
-        images=images,
-        labels=torch.tensor([classes.index(name) for name in of_class]),
-        classes=classes,
-    )
+    labels = torch.tensor([classes.index(name) for name in of_class])
+    return ImageSet(path.stem, images, labels, classes)
 
 
 def decoded(path: Path, names: list[str], read: Callable[[str], bytes], size: int | None = None) -> torch.Tensor:

@@ -47,8 +47,7 @@ def glyphworld_100(n: int, seed: int = 0) -> ImageSet:
     ('tiny blue disc', 'huge pink star')
     """
     dataset = glyphworld(one_of_a_hundred, n, seed)
-    dataset = replace(dataset, name="GlyphWorld 100", masks={"target": dataset.masks["target"]})
-    return dataset.halved()
+    return replace(dataset, name="GlyphWorld 100", masks={"target": dataset.masks["target"]}).halved()
 
 
 def one_of_a_hundred(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
@@ -64,16 +63,9 @@ def one_of_a_hundred(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
 @cache
 def large_glyphs() -> np.ndarray:
     """Every shape and size, a little larger or smaller, turned a little left or right: (5, 4, 9, 2, 45, 45)."""
-    looks = [(scale, degrees) for scale in (0.96, 1, 1.04) for degrees in (-17, 3, 19)]
-    return np.array(
-        [
-            [
-                [glyph_sprite(shape, scale * radius, turn, BOX, fine=4) for scale, turn in looks]
-                for radius in RADII.values()
-            ]
-            for shape in range(len(SHAPES))
-        ]
-    )
+    looks = [[(s * r, turn) for s in (0.96, 1, 1.04) for turn in (-17, 3, 19)] for r in RADII.values()]
+    shapes = range(len(SHAPES))
+    return np.array([[[glyph_sprite(k, *look, BOX, fine=4) for look in size] for size in looks] for k in shapes])
 
 
 def hundred_classes(train: int = 50_000, test: int = 10_000, download: bool = False) -> tuple[ImageSet, ImageSet]:

@@ -96,10 +96,7 @@ def check(argument: str, tensor: torch.Tensor, dtype: torch.dtype, shape: tuple[
     """Refuse, in one sentence, anything but a tensor of this dtype and shape; None stands for any size."""
     wanted = "(" + ", ".join("any" if size is None else str(size) for size in shape) + ("," * (len(shape) == 1)) + ")"
     wanted = f"{argument} must be a {dtype} tensor of shape {wanted}"
-    if not isinstance(tensor, torch.Tensor):
-        raise TypeError(f"{wanted}; this is {type(tensor).__name__}.")
-    if tensor.dtype != dtype:
-        raise TypeError(f"{wanted}; this one is {tensor.dtype}.")
-    fits = [size in (None, n) for size, n in zip(shape, tensor.shape, strict=False)]
-    if tensor.dim() != len(shape) or not all(fits):
+    if not isinstance(tensor, torch.Tensor) or tensor.dtype != dtype:
+        raise TypeError(f"{wanted}; this is {getattr(tensor, 'dtype', type(tensor).__name__)}.")
+    if tensor.dim() != len(shape) or any(size not in (None, n) for size, n in zip(shape, tensor.shape, strict=True)):
         raise ValueError(f"{wanted}; this one has shape {tuple(tensor.shape)}.")

@@ -21,31 +21,9 @@ import torch
 
 from ..arguments import name_of, one_of, whole_number
 from .image_set import ImageSet
-from .scene import (
-    CLASSES,
-    COLORS,
-    GREEN,
-    RED,
-    SIZE,
-    SKY,
-    STAR,
-    WHITE,
-    YELLOW,
-    Draw,
-    Scene,
-    coverage,
-    flat,
-    grid,
-    pick,
-    rounded_box,
-)
+from .scene import CHIP, CHIP_COLORS, COLORS, COLUMN_TICK, FRAME, ROW_TICK, SIZE, STAR, WHITE, Draw, Scene, pick
 
 CHUNK = 250  # images drawn at once; the bytes do not depend on it
-CHIP_COLORS = np.stack([RED, SKY, GREEN, YELLOW])
-CHIP = flat(coverage(rounded_box(*grid(11, 11), 11, 11, 2) > 0))
-ROW_TICK = flat(coverage(rounded_box(*grid(13, 5), 4, 13, 1.5) > 0))
-COLUMN_TICK = ROW_TICK.swapaxes(1, 2)
-FRAME = flat(coverage((rounded_box(*grid(31, 31), 31, 31, 4) > 0) & (rounded_box(*grid(31, 31), 29, 29, 3) < 0)))
 
 
 def key(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
@@ -74,7 +52,7 @@ def frames(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
 
 def board(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
     """Nine glyphs, three of each shape; a tick at the left and one at the top name the row and column to read."""
-    scene.classes = CLASSES[:3]
+    scene.classes = scene.classes[:3]
     shapes = scene.draw.shuffled(9) % 3
     named = scene.choose(shapes)
     for k in range(9):
@@ -162,7 +140,7 @@ def glyphworld(puzzle: str | Puzzle, n: int, seed: int = 0, swap_cue: bool = Fal
     ...     shapes = scene.draw.shuffled(4)[:, :2]
     ...     named = scene.choose(shapes)
     ...     for k in range(2):
-    ...         scene.glyph(shapes[:, k], scene.tint(SKY), (44, 18 + 28 * k), candidate=k)
+    ...         scene.glyph(shapes[:, k], scene.tint(COLORS[k]), (44, 18 + 28 * k), candidate=k)
     ...     scene.glyph(STAR, WHITE, np.stack([np.full(scene.n, 20), 18 + 28 * named], 1))
     ...     return shapes, named
     >>> glyphworld(above, 10).masks["cue"].shape

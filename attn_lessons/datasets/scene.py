@@ -18,6 +18,7 @@ ORANGE, SKY, GREEN, YELLOW, RED, PINK, BLUE = COLORS = np.array(  # Okabe and It
     [(230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (213, 94, 0), (204, 121, 167), (0, 114, 178)]
 )
 WHITE = np.array((255, 255, 255))
+CHIP_COLORS = np.stack([RED, SKY, GREEN, YELLOW])
 NIGHT = (25, 28, 51)  # darkest level of red, green and blue in the background
 
 
@@ -121,6 +122,12 @@ def glyph_sprites() -> np.ndarray:
     """Every shape in three sizes and five orientations: (5, 15, 2, 17, 17)."""
     looks = [(radius, degrees) for radius in (5.6, 6.1, 6.6) for degrees in (-20, -10, 0, 10, 20)]
     return np.array([[glyph_sprite(shape, *look, size=17) for look in looks] for shape in range(len(SHAPES))])
+
+
+CHIP = flat(coverage(rounded_box(*grid(11, 11), 11, 11, 2) > 0))
+ROW_TICK = flat(coverage(rounded_box(*grid(13, 5), 4, 13, 1.5) > 0))
+COLUMN_TICK = ROW_TICK.swapaxes(1, 2)
+FRAME = flat(coverage((rounded_box(*grid(31, 31), 31, 31, 4) > 0) & (rounded_box(*grid(31, 31), 29, 29, 3) < 0)))
 
 
 def backdrop() -> np.ndarray:

@@ -47,8 +47,7 @@ def tiny_imagenet(download: bool = True) -> tuple[ImageSet, ImageSet]:
 
         ids = sorted(name for (name,) in lines("wnids.txt"))  # n01443537, …
         words = dict(lines("words.txt"))
-        images = [name for name in files if name.endswith(".JPEG")]
-        train = {name: name.split("/")[2] for name in sorted(images) if name.startswith(f"{NAME}/train/")}
+        train = {name: name.split("/")[2] for name in sorted(files) if "/train/" in name and name.endswith(".JPEG")}
         test = {f"{NAME}/val/images/{name}": of for name, of, *_ in lines("val/val_annotations.txt")}
 
         def image_set(of_class: dict[str, str]) -> ImageSet:
