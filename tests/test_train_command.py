@@ -14,9 +14,8 @@ import torch
 from PIL import Image
 
 from attn_lessons import train
-from attn_lessons.datasets import image_folder
 from attn_lessons.models import trained
-from attn_lessons.training import evaluate, recorded
+from attn_lessons.training import evaluate, recorded, recording
 from attn_lessons.training.log import alone_in
 
 
@@ -55,7 +54,7 @@ def draw(folder: Path, n: int, classes: int = 2) -> Path:
     return folder
 
 
-GLYPHS = ("glyphworld", "--puzzles", "key", "lookup", "--attention", "none", "se", "deep", "--seeds", 2)
+GLYPHS = ("sweep", "--data", "key", "lookup", "--attention", "none", "se", "deep", "--seeds", 2)
 
 
 def without_seconds(rows: list[dict]) -> list[tuple]:
@@ -65,7 +64,7 @@ def without_seconds(rows: list[dict]) -> list[tuple]:
 @pytest.fixture
 def photographs(tmp_path) -> tuple:
     folders = "--train", draw(tmp_path / "train", 6), "--test", draw(tmp_path / "test", 2)
-    return "photographs", *folders, "--name", "Noise, small", "--epochs", 1, "--reduction", 16
+    return "sweep", *folders, "--name", "Noise, small", "--epochs", 1, "--reduction", 16
 
 
 # ------------------------------------------------------------------------------------------ GlyphWorld
@@ -89,14 +88,14 @@ def test_glyphworld_writes_a_row_a_run(tmp_path, command):
 
 
 def test_rows_say_where_the_network_looks(tmp_path, command):
-    words = "glyphworld", "--puzzles", "key", "--attention", "none", "se", "cbam", "ca", "--seeds", 1
+    words = "sweep", "--data", "key", "--attention", "none", "se", "cbam", "ca", "--seeds", 1
     rows, _ = command(tmp_path / "glyphs.csv", *words)
     for row in rows:
         assert 0 < float(row["chance"]) < 1 and 0 <= float(row["cam_on_target"]) <= 1
         if row["variant"] in ("cbam", "ca"):
             assert 0 <= float(row["gates_on_target"]) <= 1
         else:
-            assert row["gates_on_target"] == "nan"  # no gate of theirs knows positions
+            assert row["gates_on_target"] == ""  # they have no spatial gate
     assert len({row["chance"] for row in rows}) == 1  # the same images on the same grid
 
 
@@ -126,27 +125,27 @@ def test_an_interrupted_file_is_continued_with_what_is_missing(tmp_path, command
     whole, _ = command(out, *GLYPHS[:3], "--seeds", 2)
     lines = out.read_text().splitlines(keepends=True)
     out.write_text("".join(lines[:2] + lines[4:]))  # without "se, seed 0" and "none, seed 1"
-    trained, once = [], train.train_once
+    trained, once = [], recording.train_once
 
     def spy(build, dataset, test, recipe, seed):
         trained.append(seed)
         return once(build, dataset, test, recipe, seed)
 
-    monkeypatch.setattr(train, "train_once", spy)
+    monkeypatch.setattr(recording, "train_once", spy)
     continued, _ = command(out, *GLYPHS[:3], "--seeds", 2)
     assert trained == [0, 1]
     assert without_seconds(continued) == without_seconds(whole)
 
 
 def test_rows_are_on_the_disk_before_a_run_dies(tmp_path, command, monkeypatch):
-    out, once = tmp_path / "glyphs.csv", train.train_once
+    out, once = tmp_path / "glyphs.csv", recording.train_once
 
     def dies(build, dataset, test, recipe, seed):
         if seed == 1:
             raise KeyboardInterrupt
         return once(build, dataset, test, recipe, seed)
 
-    monkeypatch.setattr(train, "train_once", dies)
+    monkeypatch.setattr(recording, "train_once", dies)
     with pytest.raises(KeyboardInterrupt):
         command(out, *GLYPHS[:3], "--seeds", 2)
     assert [row.split(",")[:3] for row in out.read_text().split()[1:]] == [["key", "none", "0"], ["key", "se", "0"]]
@@ -171,17 +170,17 @@ def test_photographs_from_folders(tmp_path, command, photographs):
 
 def test_the_seed_chooses_the_images(tmp_path, photographs):
     options = train.parse([*map(str, photographs), "--images", "5", "--out", str(tmp_path / "n.csv")])
-    sets = image_folder(options.train, 32), image_folder(options.test, 32)
-    chosen = [pair()[0] for _, _, pair in train.photograph_cases(*sets, options, range(3))]
+    sets = train.photographs(options)
+    chosen = [train.subset(*sets, options.images, seed)[0] for seed in range(3)]
     assert [len(dataset) for dataset in chosen] == [5, 5, 5]
     assert not torch.equal(chosen[0].images, chosen[1].images)
-    again = [pair()[0] for _, _, pair in train.photograph_cases(*sets, options, range(3))]
+    again = [train.subset(*sets, options.images, seed)[0] for seed in range(3)]
     assert all(torch.equal(a.images, b.images) for a, b in zip(chosen, again, strict=True))
 
 
 def test_photographs_may_have_more_than_10_classes(tmp_path, command):
     folders = "--train", draw(tmp_path / "train", 1, 11), "--test", draw(tmp_path / "test", 1, 11)
-    rows, _ = command(tmp_path / "n.csv", "photographs", *folders, "--name", "11", "--epochs", 1, "--seeds", 1)
+    rows, _ = command(tmp_path / "n.csv", "sweep", *folders, "--name", "11", "--epochs", 1, "--seeds", 1)
     assert len(rows) == 2
 
 
@@ -189,14 +188,14 @@ def test_a_test_folder_with_other_classes_is_refused(tmp_path, command):
     folders = "--train", draw(tmp_path / "train", 4, 3), "--test", draw(tmp_path / "test", 2, 3)
     (tmp_path / "test" / "class00").rename(tmp_path / "test" / "zebra")  # every label would mean another class
     with pytest.raises(ValueError, match="class"):
-        command(tmp_path / "n.csv", "photographs", *folders, "--name", "n", "--epochs", 1, "--seeds", 1)
+        command(tmp_path / "n.csv", "sweep", *folders, "--name", "n", "--epochs", 1, "--seeds", 1)
 
 
 # ------------------------------------------------------------------------------------------ the header
 def test_the_header_repeats_the_command_without_where_your_files_are(tmp_path, command, photographs):
     _, header = command(tmp_path / "noise.csv", *photographs, "--images", 8, "--seeds", 1)
     assert header["command"] == (
-        "python -m attn_lessons.train photographs --train train --test test --name 'Noise, small' --epochs 1 "
+        "python -m attn_lessons.train sweep --train train --test test --name 'Noise, small' --epochs 1 "
         "--reduction 16 --images 8 --seeds 1 --threads 1 --out noise.csv"
     )
     assert str(tmp_path) not in json.dumps(header)
@@ -213,7 +212,7 @@ def test_the_header_holds_the_arguments_that_main_was_given(tmp_path, monkeypatc
     monkeypatch.setattr(sys, "argv", ["pytest", "--something-else"])
     train.main([*map(str, GLYPHS[:3]), "--threads", "1", "--seeds", "1", "--out", str(tmp_path / "glyphs.csv")])
     command = json.loads((tmp_path / "glyphs.json").read_text())["command"]
-    assert command == "python -m attn_lessons.train glyphworld --puzzles key --threads 1 --seeds 1 --out glyphs.csv"
+    assert command == "python -m attn_lessons.train sweep --data key --threads 1 --seeds 1 --out glyphs.csv"
 
 
 def test_a_misspelt_mechanism_leaves_a_recording_as_it_was(tmp_path, command):
@@ -278,8 +277,8 @@ def test_the_recordings_of_the_course_can_be_continued(name, monkeypatch):
     _, recorded_as = recorded(name)
     for command in recorded_as["command"].split(" && "):
         options = train.parse(shlex.split(command)[3:])
-        about = {"recipe": train.recipe_of(options).in_words(), "settings": train.settings(options)}
-        train.expect_same_making(Path(__file__).parents[1] / options.out, about)
+        about = {"recipe": train.recipe_of(options).in_words(), "settings": train.settings_of(options)}
+        recording.must_be_made_alike(Path(__file__).parents[1] / options.out, about)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -292,17 +291,14 @@ def test_a_step_is_timed_in_the_precision_of_the_recipe(precision):
             seen.add(y.dtype)
             return y
 
-    example = train.glyphworld("key", 1)
     recipe = replace(train.RECIPES["glyphworld"], precision=precision)
-    train.step_times({"looks": lambda: Looks(3 * 64 * 64, 2)}, recipe, example)
+    recording.step_times({"looks": lambda: Looks(3 * 64 * 64, 2)}, recipe, (3, 64, 64))
     assert seen == {{"fp32": torch.float32, "bf16": torch.bfloat16}[precision]}
 
 
 def test_a_word_is_an_option_too():
-    assert train.read_variant("deformable:position=table,norm=True") == (
-        "deformable",
-        {"position": "table", "norm": True},
-    )
+    options = {"attention": "deformable", "position": "table", "norm": True}
+    assert train.read_variant("deformable:position=table,norm=True") == options
 
 
 def test_from_a_shell_a_mistake_is_one_sentence(tmp_path):
@@ -310,7 +306,9 @@ def test_from_a_shell_a_mistake_is_one_sentence(tmp_path):
         sys.executable,
         "-m",
         "attn_lessons.train",
-        "glyphworld",
+        "sweep",
+        "--data",
+        "key",
         "--attention",
         "sse",
         "--out",
@@ -321,7 +319,15 @@ def test_from_a_shell_a_mistake_is_one_sentence(tmp_path):
     assert done.stderr.count("\n") == 1 and not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("words", [[], ["glyphworld"], ["glyphworld", "--puzzles", "riddle", "--out", "x.csv"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["sweep"],
+        ["sweep", "--data", "riddle", "--out", "x.csv"],
+        ["sweep", "--data", "key", "cifar10", "--out", "x.csv"],
+    ],
+)
 def test_a_wrong_command_line_writes_nothing(words, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit):
@@ -348,7 +354,7 @@ def test_a_run_keeps_everything_and_its_weights_open_again(tmp_path, capsys, mon
     train.main([*words, "--threads", "1", "--weights", str(weights)])
     assert "GlyphWorld key" in capsys.readouterr().out
     files = {path.name for path in (tmp_path / "run").iterdir()}
-    assert files == {"batches.csv", "epochs.csv", "last.safetensors", "best.safetensors"}
+    assert files == {"batches.csv", "epochs.csv", "last.pt", "best.safetensors"}
     monkeypatch.setattr("attn_lessons.results.FOLDERS", [tmp_path / "results"])
     network, about = trained("key_se")
     test = train.glyphworld("key", train.GLYPHWORLD_TEST, train.TEST_SEED)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import pandas as pd
 import torch
 from filelock import FileLock, Timeout
 
@@ -16,26 +16,15 @@ from .recipe import Recipe
 class Log:
     """Rows of numbers, in memory and in ``folder/name.csv``, one line at a time: a killed run leaves its rows."""
 
-    def __init__(self, folder: str | Path | None, name: str, write: bool):
+    def __init__(self, folder: Path | None, name: str):
         self.rows: list[dict] = []
-        self.path = None if folder is None else Path(folder) / f"{name}.csv"
-        self.write, self.file = write and folder is not None, None
+        self.path, self.file = folder and folder / f"{name}.csv", None
 
-    def resume(self, epochs: int) -> None:
-        """Open the file. Rows of the first `epochs` epochs are kept; later ones are removed and trained again."""
-        kept = ""
-        if epochs and self.path:
-            if not self.path.exists():
-                raise ValueError(f"{self.path} is gone, but not the run's state: delete its folder to start again.")
-            header, *lines = self.path.read_bytes().decode().splitlines(keepends=True)
-            lines = [line for line in lines if line.endswith("\n")]  # a killed process may leave half a line
-            lines = [line for line in lines if int(line.partition(",")[0]) <= epochs]
-            self.rows = [dict(zip(header.strip().split(","), json.loads(f"[{line}]"), strict=True)) for line in lines]
-            kept = header + "".join(lines)
-        if self.write:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.file = open(self.path, "a", newline="", buffering=1)  # noqa: SIM115
-            self.file.truncate(len(kept))
+    def start(self) -> None:
+        """Write the rows of the finished epochs: the file of a stopped run has rows of one that is trained again."""
+        if self.path:
+            self.file = open(self.path, "w", buffering=1)  # noqa: SIM115
+            pd.DataFrame(self.rows).to_csv(self.file, index=False, header=bool(self.rows))
 
     def append(self, **row: float) -> None:
         if self.file:
@@ -53,13 +42,13 @@ class Log:
 
 
 @contextmanager
-def alone_in(folder: str | Path | None) -> Iterator[None]:
+def alone_in(folder: Path | None) -> Iterator[None]:
     """One run at a time writes into `folder`: another one is refused before it has written anything."""
     if folder is None:
         yield
         return
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    lock = FileLock(Path(folder) / ".lock")  # of this process: free again when the process ends, however it ends
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")  # free again when this process ends, however it ends
     try:
         lock.acquire(timeout=0)
     except Timeout:

@@ -57,7 +57,7 @@ def fit(
         Seeds the order of the images, augmentation and dropout. The weights were drawn when you built `model`.
     folder : path, optional
         Where ``batches.csv`` and ``epochs.csv`` are written line by line during the run, and after each epoch the state
-        of the run (``last.safetensors``) and the weights of the epoch with the best test accuracy
+        of the run (``last.pt``) and the weights of the epoch with the best test accuracy
         (``best.safetensors``). A run that was stopped, however, continues from there when it is called again with the
         same arguments, and ends as if it had never been stopped; a finished one is read back.
     progress : bool, default True
@@ -87,20 +87,21 @@ def fit(
         raise ValueError(f"train has {len(train)} images, fewer than batch_size={recipe.batch_size}: lower it.")
     if folder and test is None:
         raise ValueError(f"test=None, but folder={str(folder)!r} keeps the weights that test best: give a test set.")
+    folder = Path(folder) if folder else None
     device = next(model.parameters()).device
     train, test = train.to(device), None if test is None else test.to(device)
     shuffling = torch.Generator().manual_seed(seed)  # on the CPU: the same order on every device
     augmentation = torch.Generator(device).manual_seed(seed)
     optimizer = OPTIMIZERS[recipe.optimizer](
-        model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+        model.parameters(), lr=float(recipe.learning_rate), weight_decay=float(recipe.weight_decay)
     )
     scheduler = recipe.scheduler(optimizer, recipe.epochs * per_epoch)
 
     with (
         start_accelerator(device, recipe) as accelerator,
-        alone_in(folder if accelerator.is_main_process else None),
-        Log(folder, "batches", accelerator.is_main_process) as batches,
-        Log(folder, "epochs", accelerator.is_main_process) as epochs,
+        alone_in(written := folder if accelerator.is_main_process else None),
+        Log(written, "batches") as batches,
+        Log(written, "epochs") as epochs,
         progress_bar(recipe.epochs * per_epoch, "training", progress and accelerator.is_main_process) as bar,
         in_one_sentence(recipe, batches.rows, folder),
     ):
@@ -109,11 +110,11 @@ def fit(
         run = recipe.in_words() | {"seed": seed, "device": device.type}
         if folder:
             run |= {"network": network_fingerprint(model)} | image_fingerprints(train, test)
-        generators = {"order": shuffling, "augment": augmentation}
-        checkpoint = Checkpoint(folder, run, model, optimizer, scheduler, generators, accelerator)
+        generators, logs = {"order": shuffling, "augment": augmentation}, {"batches": batches, "epochs": epochs}
+        checkpoint = Checkpoint(folder, run, model, optimizer, scheduler, generators, logs, accelerator)
         done = checkpoint.load()
-        batches.resume(done), epochs.resume(done), bar.update(done * per_epoch)
-        if folder and not done:  # a run that is stopped in its first epoch starts from these weights again
+        batches.start(), epochs.start(), bar.update(done * per_epoch)
+        if not done:  # a run that is stopped in its first epoch starts from these weights again
             accelerator.wait_for_everyone()
             checkpoint.save(0, {}, best=False)
         processes = accelerator.num_processes
@@ -147,17 +148,19 @@ def fit(
                     scheduler.step()
                 bar.update()
 
-            trained = pd.DataFrame(batches.rows[-per_epoch:])[["loss", "accuracy"]].mean()
+            trained = (
+                pd.DataFrame(batches.rows[-per_epoch:])[["loss", "accuracy"]].mean().add_prefix("train_").to_dict()
+            )
             if recipe.schedule == "step":
                 scheduler.step()
             elif recipe.schedule == "plateau":
-                scheduler.step(trained.loss)
+                scheduler.step(trained["train_loss"])
             tested, best = {}, False
             if test is not None:
                 tested = {f"test_{name}": value for name, value in evaluate(model, test).items()}
                 best = all(tested["test_accuracy"] > row["test_accuracy"] for row in epochs.rows)
             must_be_finite(model, tested)  # no further batch would reveal what the last step has done
-            row = {"epoch": epoch, "learning_rate": learning_rate, **trained.add_prefix("train_"), **tested}
+            row = {"epoch": epoch, "learning_rate": learning_rate, **trained, **tested}
             epochs.append(**row, seconds=time.perf_counter() - start)
             checkpoint.save(epoch, tested, best)
     return History(pd.DataFrame(batches.rows), pd.DataFrame(epochs.rows))
