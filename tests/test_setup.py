@@ -199,7 +199,7 @@ def test_half_made_venv_is_begun_afresh(project, monkeypatch, capsys):
     monkeypatch.setattr(module, "environment", dict)
     code, out, err = run_main(module, monkeypatch, capsys)
     assert (code, err) == (0, "")
-    assert out.startswith("An earlier install was cut short or failed: beginning afresh.\n")
+    assert out.startswith("An earlier install was cut short or failed: starting again.\n")
     assert not (venv / "pyvenv.cfg").exists() and not (venv / ".attn-lessons-unfinished").exists()
     assert (venv / ".attn-lessons-ready").exists()
 
@@ -264,6 +264,6 @@ def test_second_call_waits_and_ctrl_c_is_one_sentence(installed, tmp_path):
     first.send_signal(signal.SIGINT)
     _, err = first.communicate(timeout=60)
     assert first.returncode == 130
-    assert_one_sentence(err, "interrupted; the next call begins again where it can.")
+    assert_one_sentence(err, "interrupted; the next call goes on where it can.")
     out, err = second.communicate(timeout=60)
     assert (second.returncode, err) == (0, "") and "Ready: .venv" in out

@@ -1,4 +1,4 @@
-"""What `make other-machines` does to a kernel: trainings begin a little off, and every claim leaves its margin.
+"""What `make other-machines` does to a kernel: trainings start a little off, and every claim records its margin.
 
 Two machines round differently, and a training amplifies that. A factor of 1 ± 1e-6 on each weight stands in for another
 machine: whatever such a training still shows, it shows elsewhere too.
@@ -32,7 +32,7 @@ def add_disturbed(self, group):
 
 @torch.no_grad()
 def disturb(weights):
-    """Equal weights equally, so that what has to agree bit for bit still does; no generator of the lesson moves."""
+    """Equal weights get equal noise, so that what must agree bit for bit does; the lesson's generators stay put."""
     checksum = zlib.crc32(weights.detach().cpu().flatten().contiguous().view(torch.uint8).numpy(), SEED)
     noise = torch.randn(weights.shape, generator=torch.Generator().manual_seed(checksum))
     weights.mul_(1 + SIZE * noise.to(weights))

@@ -4,7 +4,7 @@ learner     as committed
 student     without solutions, outputs and expected answers; exercises, hints and checks stay
 instructor  exercises solved, solutions open, expected answers below predictions and the quiz
 
-There is one source, notebooks/; an edition is made by leaving out, filling in and opening what is there.
+The only source is notebooks/: an edition leaves cells out, fills them in, or opens what is folded.
 """
 
 import ast

@@ -5,8 +5,8 @@ Two machines round differently, and a training amplifies that. So every lesson r
 - SEEDS times (20 if not said) with the first weights of its trainings disturbed by 1 part in a million, and
 - on the instruction sets that older processors have, SSE4.1 and AVX2.
 
-Nothing in a lesson changes: a start-up file of IPython imports disturbed.py, which does it. Prints a line per run, and
-in the end the claims whose margin is less than four standard deviations over the disturbed runs. Exits with 1 if a run
+The lessons are not edited: a start-up file of IPython imports disturbed.py, which does it. Prints a line per run, and
+at the end the claims whose margin is less than four standard deviations over the disturbed runs. Exits with 1 if a run
 failed.
 """
 

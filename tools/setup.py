@@ -1,11 +1,11 @@
 """Make .venv ready: `make` runs this before every target that needs the environment.
 
-Standard library only. It must parse on Python 3.6, because an old Python should be told what is needed, not die of a
-SyntaxError. Whatever goes wrong, the person reads one sentence that says what to do next, never a traceback.
+Standard library only. It must parse on Python 3.6, so that an old Python is told what is needed instead of stopping at
+a SyntaxError. Whatever goes wrong, the reader sees one sentence that says what to do next, never a traceback.
 
-Two files in .venv say how far it got. `.attn-lessons-unfinished` is there before anything else and goes last, so an
-install cut short at any moment is recognised and begun afresh. `.attn-lessons-ready` holds a hash of what was
-installed and the Python it was made with; while it matches, a call returns at once.
+Two files in .venv say how far it got. `.attn-lessons-unfinished` is written first and removed last, so an install cut
+short at any moment is recognised and begun again. `.attn-lessons-ready` holds a hash of what was installed and the
+version of the Python that .venv was made with; while the hash matches, a call returns at once.
 """
 
 import contextlib
@@ -33,14 +33,14 @@ UNFINISHED = VENV / ".attn-lessons-unfinished"
 LOG = VENV / "install.log"
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
-INHERITED = []  # the tools hold the lock too: if this script is killed, a uv still at work keeps a second call waiting
+INHERITED = []  # pip and uv hold the lock too: if this script is killed, a second call waits for a uv still at work
 
 NEEDED = (3, 10)
 # Installed size is 6.1 GB on Linux, where torch brings CUDA; the rest is room for the files being unpacked.
 NEEDED_GB = 9 if sys.platform.startswith("linux") else 2
 
 NO_SPACE = f"the disk is full: free about {NEEDED_GB} GB (`uv cache clean` may help), then run the same command again."
-# What the tools print, and what to say then. The first that matches counts.
+# What pip and uv print, and the sentence to say then. The first match counts.
 TROUBLES = [
     (r"No space left on device|Disk quota exceeded|os error (28|122)\b|Errno (28|122)\b", NO_SPACE),
     (
@@ -58,7 +58,7 @@ TROUBLES = [
 
 
 class Stop(Exception):
-    """Carries the one sentence for the person."""
+    """Carries the one sentence that the reader sees."""
 
 
 def say(text):
@@ -72,7 +72,7 @@ def fingerprint():
 
 
 def stamp():
-    """What was installed (hash) and the Python .venv was made with; two empty strings where there is no stamp."""
+    """The hash of what was installed and the Python that .venv was made with; two empty strings before an install."""
     lines = READY.read_text().split() if READY.is_file() else []
     return [*lines, "", ""][:2]
 
@@ -117,7 +117,7 @@ def one_at_a_time():
 
 
 def clear():
-    """Empty .venv, the marker last of all, so that a removal cut short is still known to be ours."""
+    """Empty .venv except for the marker, so that a removal cut short is still known to be ours."""
     UNFINISHED.touch()
     for path in VENV.iterdir():
         if path.is_dir() and not path.is_symlink():
@@ -127,23 +127,23 @@ def clear():
 
 
 def begin():
-    """Bring .venv to where the packages can be installed."""
+    """Make .venv ready for the packages: a new one, or the old one kept where it only needs an update."""
     if UNFINISHED.exists():
-        say("An earlier install was cut short or failed: beginning afresh.")
+        say("An earlier install was cut short or failed: starting again.")
         clear()
     elif READY.exists() and PYTHON.exists():
         say("What the course needs has changed: updating .venv.")
         READY.write_text("updating " + stamp()[1])  # no hash matches this: cut short, the next call updates again
         return
     elif READY.exists():
-        say("The Python that .venv was made with is gone: beginning afresh.")
+        say("The Python that .venv was made with is gone: starting again.")
         clear()
     elif os.path.lexists(str(VENV)) and not (VENV.is_dir() and not any(VENV.iterdir())):
         raise Stop(
             "the folder .venv was not made by this course: move it away (`mv .venv .venv-mine`), then run this again."
         )
     check_space()
-    say("Installing the course's packages into .venv: once, a few minutes, the last of them in silence.")
+    say("Installing the course's packages into .venv: only once, for a few minutes, the last of them without output.")
     VENV.mkdir(exist_ok=True)
     UNFINISHED.touch()
     # The base interpreter: sys.executable may lie in the very .venv that has just been emptied.
@@ -151,7 +151,7 @@ def begin():
 
 
 def environment():
-    """The person's own settings win; what is added here only shortens the wait without a network and helps uv."""
+    """The user's own settings win; what is added shortens the wait without a network and hands pip's index to uv."""
     env = dict(os.environ, PIP_USER="0", PIP_DISABLE_PIP_VERSION_CHECK="1")  # PIP_USER=1 fails in a .venv
     listed = subprocess.run([str(PYTHON), "-m", "pip", "config", "list"], env=env, text=True, stdout=subprocess.PIPE)
     pip = dict(re.findall(r"^[\w:-]+\.([\w-]+)='(.*)'$", listed.stdout, re.MULTILINE))
@@ -159,7 +159,7 @@ def environment():
         env["PIP_TIMEOUT"] = "15"
     if "retries" not in pip:
         env.setdefault("PIP_RETRIES", "1")
-    # uv does not read pip's settings: without these a person behind a mirror gets uv and then nothing.
+    # uv does not read pip's settings: without these a user behind a mirror gets uv and then nothing.
     if not {"UV_DEFAULT_INDEX", "UV_INDEX_URL"} & set(env):
         env["UV_DEFAULT_INDEX"] = env.get("PIP_INDEX_URL") or pip.get("index-url", "")
     env.setdefault("SSL_CERT_FILE", env.get("PIP_CERT") or pip.get("cert", ""))
@@ -167,7 +167,7 @@ def environment():
 
 
 def run(*command, env=None):
-    """Run a tool: what it prints is shown and logged; if it fails, stop with one sentence."""
+    """Run pip, uv or venv: what it prints is shown and logged; if it fails, stop with one sentence."""
     command, tail = [str(part) for part in command], []
     options = {"cwd": str(ROOT), "env": env, "pass_fds": INHERITED, "stdin": subprocess.DEVNULL}
     options.update(stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -233,7 +233,7 @@ def main():
         if is_ready():
             made_with, asked_for = stamp()[1], "{}.{}".format(*sys.version_info)
             if made_with != asked_for:
-                say(f"Using .venv, made with Python {made_with} (remove .venv to make it anew with {asked_for}).")
+                say(f"Using .venv, made with Python {made_with} (remove .venv to make a new one with {asked_for}).")
             return 0
         check_python()
         with one_at_a_time():
@@ -244,7 +244,7 @@ def main():
                 say(f"Ready: .venv ({time.time() - started:.0f} s).")
         return 0
     except KeyboardInterrupt:
-        trouble, code = "interrupted; the next call begins again where it can.", 130
+        trouble, code = "interrupted; the next call goes on where it can.", 130
     except Stop as stop:
         trouble, code = str(stop), 1
     except Exception as error:

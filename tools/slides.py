@@ -1,14 +1,14 @@
 """Write a deck of slides per lesson into dist/slides: `make slides`. They need no network; open index.html.
 
-The decks are made from the lessons as committed. A cell whose metadata has `slideshow.slide_type` is taken at its word
-(slide, subslide, fragment, skip, notes). For all others:
+The decks are made from the lessons as committed. The metadata of a cell may say what becomes of it:
+`slideshow.slide_type` is slide, subslide, fragment, skip or notes. For all other cells:
 
-heading     # and ## begin a column of slides, ### a slide below; a heading is repeated on every slide that follows it
-prose       of a long paragraph, the first sentences; the whole of it is in the speaker notes (key S)
+heading     # and ## begin a column of slides, ### a slide below; a heading is repeated on each slide of its section
+prose       the first sentences of a long paragraph, with the whole of it in the speaker notes (key S)
 code        shown where it is short and prints something; folded behind a button where it draws, or is long or silent
-outputs     all of them; a figure gets the room it needs to be read from the back
+outputs     all of them; a figure is as large as a reader in the last row needs it
 set-up, check: left out
-predict     a slide of its own, the expected answer in its notes; what comes next is on another slide
+predict     a slide of its own, with the expected answer in its notes; what comes next is on another slide
 exercise    its task and its stub; hints and solution in the notes
 quiz        a slide per question, the right answer in its notes; the source stays hidden
 

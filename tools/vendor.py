@@ -1,4 +1,4 @@
-"""The scripts of others that slides and site need: fetched with npm into build/vendor, never committed."""
+"""Third-party scripts that slides and site need: fetched with npm into build/vendor, never committed."""
 
 import shutil
 import subprocess
@@ -15,8 +15,8 @@ WANTED = {
 
 
 def vendor(package: str) -> Path:
-    """The folder of `package`, a key of WANTED or its name alone; npm is asked the first time only."""
-    package = next(known for known in WANTED if known.split("@")[0] == package.split("@")[0])
+    """The folder of the package with this name; npm is called only the first time."""
+    package = next(known for known in WANTED if known.split("@")[0] == package)
     folder = ROOT / "build" / "vendor" / package
     if folder.exists():
         return folder
@@ -40,8 +40,3 @@ def vendor(package: str) -> Path:
             if not folder.exists():  # or another process was faster
                 raise
     return folder
-
-
-if __name__ == "__main__":
-    for package in WANTED:
-        print(vendor(package))

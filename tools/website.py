@@ -1,8 +1,8 @@
 """Build the course as a site into build/site: `make site`. It asks nothing of other hosts when it is read.
 
-The lessons are taken as committed. Their source is laid out in build/site-source: docs/*.md; the lessons without the
-badges of their title, since every page has a menu for that; a gallery of their figures; the package by its modules.
-The slides are built along.
+The lessons are taken as committed. What Sphinx reads is written to build/site-source: docs/*.md; the lessons without
+the badges below their titles, since every page has a menu for that; a gallery of their figures; the reference of the
+package. The slides are built with it.
 """
 
 import base64
@@ -56,7 +56,7 @@ def reference(module: str, options: str = "") -> str:
 
 
 def lay_out(source: Path, figures: Path) -> None:
-    """What Sphinx reads."""
+    """Write what Sphinx reads to `source`, and the figures of the gallery to `figures`."""
     shutil.rmtree(source, ignore_errors=True)
     shutil.copytree(ROOT / "docs", source, ignore=shutil.ignore_patterns("slides", "*.py", "__pycache__"))
     (source / "notebooks").mkdir()
