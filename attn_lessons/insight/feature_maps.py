@@ -12,7 +12,7 @@ from torch import nn
 
 from ..datasets.image_set import check
 from ..measure import evaluation_mode
-from ..models.attach import is_maps
+from ..models.slots import is_maps
 from ..training import prepare
 
 if TYPE_CHECKING:

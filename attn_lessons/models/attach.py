@@ -10,18 +10,16 @@ from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from functools import partial
 
-import pandas as pd
 import torch
 from torch import nn
 
 from ..arguments import one_of
 from ..attention import MECHANISMS, build_attention
 from ..attention.base import reset
-from ..measure import evaluation_mode
+from .slots import forward_shapes, is_maps
 
 STARTS = ("identity", "own", "kaiming")
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
-NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm, nn.Identity)
 
 
 def attach(
@@ -87,20 +85,22 @@ def attach(
     for name in hosts:
         channels, size = channels_and_size(name, shapes[name], image)
         made[name] = build_attention(mechanism, channels, **({"size": size} if sized else {}) | options)
-        made[name] = started(made[name], start)
+    if mechanism == "none":
+        return model
     like = next(model.parameters(), torch.empty(0))
+    paths = {}
     for name, host in hosts.items():
-        if mechanism != "none":
-            put(made[name].to(like.device, like.dtype).train(host.training), host)
+        attention = started(made[name], start).to(like.device, like.dtype).train(host.training)
+        paths[name] = put(attention, host)
     runs = [name for name, _ in forward_shapes(model, image)]
-    for name, host in hosts.items():
-        for path in attached(host):
-            if runs.count(f"{name}.{path}") != 1:
-                detach_attention(model)
-                raise ValueError(
-                    f"after={name!r}: {type(host).__name__} calls its children one by one, and would call attention "
-                    f"as well: name a module inside it."
-                )
+    for name, path in paths.items():
+        if runs.count(f"{name}.{path}") != 1:
+            for other, its_path in paths.items():
+                take_out(hosts[other], its_path)
+            raise ValueError(
+                f"after={name!r}: this {type(hosts[name]).__name__} calls its children one by one, and would call "
+                f"attention as well: name a module inside it."
+            )
     return model
 
 
@@ -116,72 +116,9 @@ def detach_attention(model: nn.Module) -> nn.Module:
     True
     """
     for host in list(model.modules()):
-        for path, key in attached(host).items():
-            home, _, name = path.rpartition(".")
-            del host.get_submodule(home)._modules[name], host._forward_hooks[key]
+        for path in attached(host):
+            take_out(host, path)
     return model
-
-
-def slots(model: nn.Module, image: tuple[int, int, int] = (3, 224, 224)) -> pd.DataFrame:
-    """The modules of a network that attention can follow, in the order in which they run.
-
-    Parameters
-    ----------
-    model : nn.Module
-    image : (int, int, int), default (3, 224, 224)
-        Channels, height and width of the images.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Index: a module's name, for `attach`. ``module``, its class; ``channels``, ``height``, ``width`` of its feature
-        maps; ``usual``: where papers put attention in networks of this kind, "" elsewhere: "before the addition" on the
-        residual branch of a ResNet, "after the depthwise convolution" of a MobileNet, "before the pooling" of a VGG.
-
-    Raises
-    ------
-    ValueError
-        If the network cannot run on `image`.
-
-    Examples
-    --------
-    >>> from torchvision.models import resnet18
-    >>> table = slots(resnet18())
-    >>> list(table.index[table.usual == "before the addition"])[:2]
-    ['layer1.0.bn2', 'layer1.1.bn2']
-    """
-    runs = [(name, shape) for name, shape in forward_shapes(model, image) if ".attention" not in name and name]
-    modules = dict(model.named_modules())
-    often = pd.Series([name for name, _ in runs]).value_counts()
-    usual = usual_slots(modules, [name for name, _ in runs])
-    rows = {
-        name: (type(modules[name]).__name__, *shape[1:], usual.get(name, ""))
-        for name, shape in runs
-        if often[name] == 1 and is_maps(shape, image)
-    }
-    return pd.DataFrame.from_dict(rows, "index", columns=["module", "channels", "height", "width", "usual"])
-
-
-def usual_slots(modules: dict[str, nn.Module], order: list[str]) -> dict[str, str]:
-    """Module name → where papers put attention, from the kinds of modules and the order in which they run."""
-    parents, found = {name.rpartition(".")[0] for name in order}, {}
-    leaves = [name for name in order if name not in parents]
-    for name, module in modules.items():
-        if type(module).__name__ in ("BasicBlock", "Bottleneck"):
-            found[f"{name}.{'bn3' if hasattr(module, 'bn3') else 'bn2'}"] = "before the addition"
-        elif isinstance(module, nn.Conv2d) and 1 < module.groups == module.in_channels and name in leaves:
-            i = leaves.index(name)
-            while i + 1 < len(leaves) and is_norm_or_activation(modules[leaves[i + 1]]):
-                i += 1
-            found[leaves[i]] = "after the depthwise convolution"
-    pools = [i for i, name in enumerate(leaves) if isinstance(modules[name], nn.MaxPool2d)]
-    if not found and len(pools) > 1:  # a single one belongs to the stem
-        found = {leaves[i - 1]: "before the pooling" for i in pools if i}
-    return found
-
-
-def is_norm_or_activation(module: nn.Module) -> bool:
-    return isinstance(module, NORMS) or type(module).__module__.endswith("activation")
 
 
 class IdentityStart(nn.Module):
@@ -249,56 +186,28 @@ def channels_and_size(name: str, shapes: list, image: tuple[int, int, int]) -> t
     return shape[1], tuple(shape[2:])
 
 
-def is_maps(shape: torch.Size | str, image: tuple[int, int, int]) -> bool:
-    """Whether this is (B, C, H, W). For a square image, the (B, H, W, C) of some transformers gives itself away."""
-    if not isinstance(shape, torch.Size) or len(shape) != 4:
-        return False
-    return image[1] != image[2] or not shape[1] == shape[2] != shape[3]
-
-
-@torch.no_grad()
-def forward_shapes(model: nn.Module, image: tuple[int, int, int]) -> list[tuple[str, torch.Size | str]]:
-    """Every module that runs, in the order in which they end, and the shape of its output: its class if no tensor."""
-    found, like = [], next(model.parameters(), torch.empty(0))
-
-    def note(name, module, inputs, output):
-        found.append((name, output.shape if isinstance(output, torch.Tensor) else type(output).__name__))
-
-    named = model.named_modules(remove_duplicate=False)
-    hooks = [module.register_forward_hook(partial(note, name)) for name, module in named]
-    try:
-        with evaluation_mode(model):
-            model(torch.zeros(1, *image, device=like.device, dtype=like.dtype))
-    except (RuntimeError, ValueError, TypeError) as error:
-        raise ValueError(
-            f"this {type(model).__name__} cannot run on image={tuple(image)} ({error}): give the channels, height and "
-            f"width of the images that it takes."
-        ) from error
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return found
-
-
 def takes_size(mechanism: str | Callable[..., nn.Module]) -> bool:
     """Whether a mechanism is built for one height and width."""
     mechanism = MECHANISMS.get(mechanism, mechanism) if isinstance(mechanism, str) else mechanism
     return callable(mechanism) and "size" in inspect.signature(mechanism).parameters
 
 
-def put(attention: nn.Module, host: nn.Module) -> None:
-    """Make `attention` a child of `host`, or of the last module in it where that is a container, and run it after."""
+def put(attention: nn.Module, host: nn.Module) -> str:
+    """Make `attention` a child of `host`, or of the last module in a container, and run it after; returns its path."""
     home, path = host, ""
     while isinstance(home, CONTAINERS) and len(home):
         *_, (name, home) = home.named_children()
         path += f"{name}."
-    name = "attention" if not hasattr(home, "attention") else f"attention{sum(map(is_name, home._modules)) + 1}"
+    others = sum(child.startswith("attention") for child in home._modules)
+    name = f"attention{others + 1}" if others else "attention"
     home.add_module(name, attention)
     host.register_forward_hook(partial(run_attention, path + name))
+    return path + name
 
 
-def is_name(child: str) -> bool:
-    return child.startswith("attention")
+def take_out(host: nn.Module, path: str) -> None:
+    home, _, name = path.rpartition(".")
+    del host._forward_hooks[attached(host)[path]], host.get_submodule(home)._modules[name]
 
 
 def run_attention(path: str, host: nn.Module, inputs: tuple, output: torch.Tensor) -> torch.Tensor:
