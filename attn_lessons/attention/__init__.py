@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from torch import nn
 
+from ..arguments import one_of
 from .base import Attention, watch
 from .cbam import CBAM, ChannelAttention, SpatialAttention
 from .coordinate import CoordinateAttention
@@ -56,17 +57,17 @@ def build_attention(mechanism: str | Callable[..., nn.Module], channels: int, **
     Parameters
     ----------
     mechanism : str or callable
-        A name in `MECHANISMS` ("none" gives an identity), or anything that, called with the number of channels, makes
-        a module: the class you wrote in a lesson, for example.
+        A name in `MECHANISMS` ("none" gives an identity), or any callable that makes a module from the number of
+        channels, such as the class you wrote in a lesson.
     channels : int
-        C, the number of channels of the feature maps it will weight.
+        C, the number of channels of the feature maps.
     **options
-        Handed on to the mechanism, ``reduction=8`` for example.
+        Options of the mechanism, such as ``reduction=8``.
 
     Returns
     -------
     nn.Module
-        Keeps (B, C, H, W) → (B, C, H, W).
+        From (B, C, H, W) to (B, C, H, W).
 
     Raises
     ------
@@ -83,8 +84,7 @@ def build_attention(mechanism: str | Callable[..., nn.Module], channels: int, **
     )
     """
     if isinstance(mechanism, str):
-        if mechanism not in MECHANISMS:
-            raise ValueError(f"attention={mechanism!r} is not known: choose one of {', '.join(map(repr, MECHANISMS))}.")
+        one_of("attention", mechanism, MECHANISMS)
         name, mechanism = mechanism, MECHANISMS[mechanism]
         known = list(inspect.signature(mechanism).parameters.values())[1:]  # all but channels
         for option in options.keys() - {parameter.name for parameter in known}:

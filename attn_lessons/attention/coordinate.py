@@ -1,4 +1,4 @@
-"""Coordinate attention: pool along one axis only, so that the other one still says where.
+"""Coordinate attention: pooling along one axis keeps the position along the other.
 
 Hou, Zhou, Feng: Coordinate Attention for Efficient Mobile Network Design. CVPR 2021. https://arxiv.org/abs/2103.02907
 Built step by step in lesson 05.
@@ -13,15 +13,18 @@ from .base import Attention, mean
 
 
 class CoordinateAttention(Attention):
-    r"""Two gates a channel and position, its row's and its column's: :math:`x \cdot g_{row} \cdot g_{column}`.
+    r"""One gate per channel and row, and one per channel and column: :math:`x \cdot g_{row} \cdot g_{column}`.
+
+    Row gates are :math:`\sigma(W_r z)`, column gates :math:`\sigma(W_c z)`, with z = h-swish(BN(W x̄)) of the means x̄
+    of each row and each column.
 
     Parameters
     ----------
     channels : int
         C, the number of channels.
     reduction : int, optional
-        r: rows and columns share a hidden layer of m = max(8, C // r) units. From 1 to C; left out, it is the paper's
-        32, and C where C is smaller: min(32, C).
+        r, from 1 to C: rows and columns share a hidden layer of m = max(8, C // r) units. Default: the paper's 32, or
+        C if C is smaller.
 
     Raises
     ------
@@ -30,11 +33,10 @@ class CoordinateAttention(Attention):
 
     Notes
     -----
-    Parameters: 3·C·m + 3·m + 2·C. MACs: 2·C·m·(H + W). Popular tutorials leave out
-    the biases and have a ReLU where the paper has h-swish.
+    Parameters: 3·C·m + 3·m + 2·C. MACs: 2·C·m·(H + W). Popular tutorials leave out the biases and have a ReLU in place
+    of h-swish.
 
-    Batch normalisation of the hidden layer needs more than one value per unit when it trains: H + W of them in each
-    image are always enough.
+    In training, batch normalisation needs more than one value per unit; each image has H + W of them.
 
     Examples
     --------
@@ -69,7 +71,7 @@ class CoordinateAttention(Attention):
 
 
 class PointwiseConv(nn.Conv1d):
-    """A convolution with a kernel of 1, (B, C, n) → (B, m, n), as a matrix product: faster for so few numbers."""
+    """A convolution with a kernel of 1, (B, C, n) → (B, m, n), as a matrix product: faster for few numbers."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return torch.baddbmm(self.bias[:, None], self.weight[:, :, 0].expand(x.shape[0], -1, -1), x)

@@ -14,7 +14,7 @@ from torch import nn
 
 from ..arguments import divisor, height_and_width, one_of, real_number, whole_number
 from .base import at_least_fp32
-from .self_attention import SelfAttention, query_at
+from .self_attention import SelfAttention
 
 
 class DeformableAttention(SelfAttention):
@@ -125,7 +125,8 @@ class DeformableAttention(SelfAttention):
         if self.table is None:
             mixed = self.attend(q, k, v)  # (B, heads, N, d)
         else:
-            bias = self.bias(centres(*x.shape[2:], points), points).to(q.dtype)  # (B, heads, N, n)
+            bias = self.bias(centres(*x.shape[2:], points), points)  # (B, heads, N, n)
+            self.note(bias=bias)
             mixed = self.weights(q, k, bias) @ v
         mixed = mixed.transpose(1, 2).flatten(2)  # (B, N, C)
         if self.local is not None:
@@ -136,13 +137,11 @@ class DeformableAttention(SelfAttention):
         """Sampling points of each group: queries (B, C, H, W) → (B, groups, h, w, 2), x before y, in positions."""
         batch, _, height, width = query_map.shape
         dtype = at_least_fp32(query_map.dtype)  # half precision cannot resolve positions in a large image
-        if self.offset is None:
-            rows, columns = ((side + self.stride - 1) // self.stride for side in (height, width))  # rounded up
-            cells = centres(rows, columns, query_map.new_empty(0, dtype=dtype)).expand(batch * self.groups, -1, -1, -1)
-        else:
+        rows, columns = ((side + self.stride - 1) // self.stride for side in (height, width))  # rounded up
+        cells = centres(rows, columns, query_map.to(dtype)).expand(batch * self.groups, -1, -1, -1)
+        if self.offset is not None:
             offsets = self.offset(self.by_group(query_map)).permute(0, 2, 3, 1).to(dtype)  # (B · groups, h, w, 2)
-            rows, columns = offsets.shape[1:3]
-            cells = centres(rows, columns, offsets) + offsets.tanh() * self.offset_range
+            cells = cells + offsets.tanh() * self.offset_range
         x, y = cells.unbind(-1)  # in cells of stride × stride positions, one per point
         points = torch.stack([from_cells(x, columns, width), from_cells(y, rows, height)], -1)
         return points.unflatten(0, (batch, self.groups))
@@ -158,13 +157,6 @@ class DeformableAttention(SelfAttention):
     def by_group(self, x: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) → (B · groups, C / groups, H, W)."""
         return x.unflatten(1, (self.groups, -1)).flatten(0, 1)
-
-    @torch.no_grad()
-    def row(self, seen: dict[str, torch.Tensor], row: int, column: int) -> torch.Tensor:
-        """The weights of one query over the sampling points, (B, heads, h, w), from what `watch` recorded."""
-        query, points = query_at(seen, row, column), seen["points"]
-        bias = None if self.table is None else self.bias(points.new_tensor([[column, row]]), points)
-        return self.weights(query, seen["key"], bias).squeeze(2).unflatten(2, points.shape[2:4])
 
 
 class ChannelNorm(nn.LayerNorm):

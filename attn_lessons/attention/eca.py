@@ -1,4 +1,4 @@
-"""ECA, Efficient Channel Attention: SE without its two layers; a gate looks at its channel and a few beside it.
+"""ECA, Efficient Channel Attention: one gate per channel, computed from this channel and its neighbours.
 
 Wang, Wu, Zhu, Li, Zuo, Hu: ECA-Net: Efficient Channel Attention for Deep CNNs. CVPR 2020.
 https://arxiv.org/abs/1910.03151
@@ -21,9 +21,9 @@ class EfficientChannelAttention(Attention):
     Parameters
     ----------
     channels : int, optional
-        C. Needed for the paper's formula; with a `kernel_size` of your own the module takes any number of channels.
+        C, required by the paper's formula for k. Without it, and with a `kernel_size`, the module accepts any C.
     kernel_size : int, optional
-        k, how many neighbouring channels a gate looks at; odd. Left out, it is `adaptive_kernel_size` of C.
+        k, odd: the number of neighbouring channels that a gate depends on. Default: `adaptive_kernel_size` of C.
 
     Raises
     ------
@@ -32,8 +32,8 @@ class EfficientChannelAttention(Attention):
 
     Notes
     -----
-    Parameters: k, without a bias. MACs: k·C. The channels before the first and after the
-    last count as zero.
+    Parameters: k, without a bias. MACs: k·C. The means are padded with zeros before the first and after the last
+    channel.
 
     Examples
     --------
@@ -50,11 +50,9 @@ class EfficientChannelAttention(Attention):
 
     def __init__(self, channels: int | None = None, kernel_size: int | None = None):
         super().__init__(channels)
-        if kernel_size is None:
-            if channels is None:
-                raise ValueError("kernel_size=None takes the paper's formula, which needs channels: give one of them.")
-            kernel_size = adaptive_kernel_size(channels)
-        odd_number("kernel_size", kernel_size)
+        if kernel_size is None and channels is None:
+            raise ValueError("kernel_size=None takes the paper's formula, which needs channels: give one of them.")
+        kernel_size = adaptive_kernel_size(channels) if kernel_size is None else odd_number("kernel_size", kernel_size)
         self.conv = LineConv(1, 1, kernel_size, padding=kernel_size // 2, bias=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, C, H, W)
@@ -66,7 +64,7 @@ class EfficientChannelAttention(Attention):
 
 
 class LineConv(nn.Conv1d):
-    """A convolution of one line of numbers, (B, 1, C) → (B, 1, C), as a matrix product: faster for so few numbers."""
+    """A convolution of one line of numbers, (B, 1, C) → (B, 1, C), as a matrix product: faster for few numbers."""
 
     def forward(self, line: torch.Tensor) -> torch.Tensor:
         windows = F.pad(line, self.padding * 2).unfold(2, *self.kernel_size, 1)  # (B, 1, C, k)
@@ -74,7 +72,7 @@ class LineConv(nn.Conv1d):
 
 
 def adaptive_kernel_size(channels: int) -> int:
-    """The paper's k: log2(C) / 2 + 1/2 without its decimals, and one more where that is even.
+    """The paper's k: log2(C) / 2 + 1/2, rounded down to a whole number, and up to the next odd one.
 
     Examples
     --------

@@ -108,10 +108,8 @@ def load_popular(module: nn.Module, weights: Mapping[str, torch.Tensor]) -> None
     if type(module) not in RENAMED:
         allowed = ", ".join(mechanism.__name__ for mechanism in RENAMED)
         raise TypeError(f"load_popular has no names for module={type(module).__name__}: it takes one of {allowed}.")
-    own, names = module.state_dict(), {}
-    for key in own:
-        layer, _, kind = key.rpartition(".")
-        names[key] = f"{RENAMED[type(module)][layer]}.{kind}"
+    own, renamed = module.state_dict(), RENAMED[type(module)]
+    names = {f"{layer}.{kind}": f"{renamed[layer]}.{kind}" for layer, kind in (key.rsplit(".", 1) for key in own)}
     expected, given = shapes({names[key]: weight for key, weight in own.items()}), shapes(weights)
     if given != expected:
         raise ValueError(f"These weights do not fit {type(module).__name__}: expected {expected}, given {given}.")

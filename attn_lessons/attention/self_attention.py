@@ -87,14 +87,10 @@ class SelfAttention(Attention):
 
     @torch.no_grad()
     def row(self, seen: dict[str, torch.Tensor], row: int, column: int) -> torch.Tensor:
-        """The weights of one query over all positions, (B, heads, H, W), from what `watch` recorded."""
-        query = query_at(seen, row, column)
-        return self.weights(query, seen["key"]).squeeze(2).unflatten(2, seen["query"].shape[2:4])
-
-
-def query_at(seen: dict[str, torch.Tensor], row: int, column: int) -> torch.Tensor:
-    """The recorded query of one position, (B, heads, 1, d)."""
-    height, width = seen["query"].shape[2:4]
-    whole_number("row", row, 0, height - 1)
-    whole_number("column", column, 0, width - 1)
-    return seen["query"][:, :, row, column, None]
+        """The weights of one query over all positions, or sampling points, from what `watch` saw: (B, heads, H, W)."""
+        height, width = seen["query"].shape[2:4]
+        whole_number("row", row, 0, height - 1)
+        whole_number("column", column, 0, width - 1)
+        bias = {"bias": seen["bias"][:, :, row * width + column, None]} if "bias" in seen else {}
+        weights = self.weights(seen["query"][:, :, row, column, None], seen["key"], **bias).squeeze(2)
+        return weights.unflatten(2, seen.get("points", seen["query"]).shape[2:4])
