@@ -1,4 +1,4 @@
-"""Arguments are taken, or refused in one sentence: which argument, what was given, what is allowed."""
+"""Checks of arguments. A wrong one is refused in one sentence: which argument, what was given, what is allowed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a module costs: parameters, MACs, seconds, bytes. Measured, never looked up.
+"""What a module costs: parameters, MACs, seconds, bytes. Each is measured.
 
 Introduced in lesson 01 (seconds, bytes) and lesson 02 (parameters, MACs).
 """
@@ -35,14 +35,14 @@ def macs(module: nn.Module, *shape: int) -> int:
     """MACs of one forward pass on an input of `shape`: convolutions and matrix products.
 
     A convolution or matrix product takes two floating-point operations per MAC; torch's own counter
-    counts operations, so this is half of what it says. Additions, activations and means are not counted.
+    counts operations, so this is half of its count. Additions, activations and means are not counted.
 
     Examples
     --------
     >>> macs(nn.Linear(10, 3), 1, 10)
     30
     """
-    from torch.utils.flop_counter import FlopCounterMode  # imports triton: only who counts waits for it
+    from torch.utils.flop_counter import FlopCounterMode  # imports triton, which takes long
 
     weights = (p for p in module.parameters() if p.is_floating_point())
     x = next(weights, torch.empty(0)).new_zeros(shape)  # on their device, in their dtype
@@ -54,7 +54,7 @@ def macs(module: nn.Module, *shape: int) -> int:
 
 @contextmanager
 def evaluation_mode(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside the block; afterwards every part is in the mode that it was in."""
+    """Evaluation mode inside the block; afterwards every part is in its earlier mode."""
     modes = {part: part.training for part in module.modules()}
     module.eval()
     try:
@@ -67,7 +67,7 @@ def evaluation_mode(module: nn.Module) -> Iterator[None]:
 def latency(functions: dict[str, Callable[[], object]], rounds: int = 15, least_ms: float = 2.0) -> pd.DataFrame:
     """Time several functions side by side, so that a busy machine slows all of them alike.
 
-    Every round times each function once, one after the other, beginning with another one each time. A function that
+    Every round times each function once, one after the other, and begins with the next one each time. A function that
     takes less than `least_ms` is called several times per timing. On a CPU, all run on one thread: ratios then differ
     less from one machine to another, and no thread waits for a second one whose core is busy.
 
@@ -82,29 +82,24 @@ def latency(functions: dict[str, Callable[[], object]], rounds: int = 15, least_
     Returns
     -------
     pandas.DataFrame
-        One row a function: ``ms`` (median milliseconds per call), ``times_first`` (median over the rounds of this
+        One row per function: ``ms`` (median milliseconds per call), ``times_first`` (median over the rounds of this
         function's time divided by the first one's), ``low`` and ``high`` (the quartiles of that ratio).
     """
-    names = list(functions)
-    ms = np.zeros((rounds, len(names)))
-    with _one_thread():
-        repeats = {name: max(1, int(np.ceil(least_ms / (1e3 * _seconds(f, 3))))) for name, f in functions.items()}
-        for i in range(rounds):
-            for j in np.roll(np.arange(len(names)), i):
-                ms[i, j] = 1e3 * _seconds(functions[names[j]], repeats[names[j]])
-    ratio = ms / ms[:, :1]
-    low, middle, high = np.quantile(ratio, [0.25, 0.5, 0.75], axis=0)
-    return pd.DataFrame({"ms": np.median(ms, 0), "times_first": middle, "low": low, "high": high}, index=names)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
+    calls, threads = list(functions.values()), torch.get_num_threads()
+    ms = np.zeros((rounds, len(calls)))
     torch.set_num_threads(1)
     try:
-        yield
+        repeats = [max(1, int(np.ceil(least_ms / (1e3 * _seconds(call, 3))))) for call in calls]
+        for i in range(rounds):
+            for j in np.roll(np.arange(len(calls)), i):
+                ms[i, j] = 1e3 * _seconds(calls[j], repeats[j])
     finally:
         torch.set_num_threads(threads)
+    ratio = ms / ms[:, :1]
+    low, middle, high = np.quantile(ratio, [0.25, 0.5, 0.75], axis=0)
+    return pd.DataFrame(
+        {"ms": np.median(ms, 0), "times_first": middle, "low": low, "high": high}, index=list(functions)
+    )
 
 
 def _seconds(function: Callable[[], object], repeats: int) -> float:
@@ -121,7 +116,7 @@ def _seconds(function: Callable[[], object], repeats: int) -> float:
 def peak_memory(function: Callable[[], object]) -> int:
     """Bytes of tensors alive at once, at most, that were made while `function` ran.
 
-    Counts every tensor that an operation returns, as long as somebody holds on to it; scratch space inside a single
+    Counts every tensor that an operation returns, as long as something refers to it; scratch space inside a single
     operation is not seen. The same number comes out on every machine and device.
 
     Examples
@@ -129,39 +124,33 @@ def peak_memory(function: Callable[[], object]) -> int:
     >>> peak_memory(lambda: torch.ones(1000) + 1)  # 1000 floats of 4 bytes, twice
     8000
     """
-    with _TensorBytes() as watermark:
+    with _TensorBytes() as count:
         function()
-    return watermark.peak
+    return count.peak
 
 
 class _TensorBytes(TorchDispatchMode):
-    """Adds up the storages that operations return, and takes each off again when it is freed."""
+    """Adds up the storages that operations return, and subtracts each again when it is freed."""
 
     def __init__(self):
         super().__init__()
         self.now = self.peak = 0
-        self.alive: set[int] = set()
+        self.alive: set[int] = set()  # storages
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         result = func(*args, **(kwargs or {}))
-        given = {_storage_id(t) for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)}
-        for tensor in tree_leaves(result):
-            if isinstance(tensor, torch.Tensor) and _storage_id(tensor) not in self.alive | given:
-                self._add(tensor.untyped_storage())
+        before, after = (
+            [leaf.untyped_storage() for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor)]
+            for tree in ((args, kwargs), result)
+        )
+        known = self.alive | {storage._cdata for storage in before}
+        for storage in {storage._cdata: storage for storage in after if storage._cdata not in known}.values():
+            self.alive.add(storage._cdata)
+            self.now += storage.nbytes()
+            self.peak = max(self.peak, self.now)
+            weakref.finalize(storage, self.free, storage._cdata, storage.nbytes())
         return result
 
-    def _add(self, storage: torch.UntypedStorage) -> None:
-        size, identity = storage.nbytes(), storage._cdata
-        self.alive.add(identity)
-        self.now += size
-        self.peak = max(self.peak, self.now)
-
-        def gone():
-            self.alive.discard(identity)
-            self.now -= size
-
-        weakref.finalize(storage, gone)
-
-
-def _storage_id(tensor: torch.Tensor) -> int:
-    return tensor.untyped_storage()._cdata
+    def free(self, storage: int, size: int) -> None:
+        self.alive.discard(storage)
+        self.now -= size

@@ -1,4 +1,4 @@
-"""Where the course finds what it recorded: in a checkout, or beside an installed package."""
+"""Where the recorded results are: in a checkout, or beside an installed package."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FOLDERS = [Path(__file__).parents[1] / "results", *(Path(data, "share", "attn_le
 
 
 def find(kind: str, pattern: str, name: str) -> Path:
-    """The file of that name: `pattern` with the name for its star. If there is none, those that exist are named.
+    """The file called `name`: it replaces the star of `pattern`. If there is none, the error names those that exist.
 
     Examples
     --------

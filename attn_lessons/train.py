@@ -41,7 +41,6 @@ PHOTOGRAPHS = {
 NETWORKS = {"glyph_net": "glyphworld", "small_cnn": "tutorial"} | {  # and the recipe of each
     f"vgg{depth}{norm}": "modern" for depth in (11, 13, 16, 19) for norm in ("", "_bn")
 }
-SETTINGS = ("images", "network", "width", "blocks", "reduction")  # that all rows of a recording have in common
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -163,7 +162,7 @@ def recipe_of(options: argparse.Namespace) -> Recipe:
 
 def settings_of(options: argparse.Namespace) -> dict[str, object]:
     """What all rows of a recording have in common; variants, seeds and puzzles may be added to it later."""
-    return {name: getattr(options, name) for name in SETTINGS}  # None is a setting, too: all images, for one
+    return {name: getattr(options, name) for name in ("images", "network", "width", "blocks", "reduction")}
 
 
 # ---------------------------------------------------------------------------------------------- images

@@ -162,6 +162,6 @@ def test_peak_memory_counts_what_is_kept_for_the_backward_pass():
     assert peak_memory(lambda: x.exp().exp().exp().exp()) == 4 * 4000
 
 
-def test_peak_memory_of_attention_over_all_places():
+def test_peak_memory_of_attention_over_all_positions():
     x = torch.zeros(1, 100, 8)
     assert peak_memory(lambda: x @ x.transpose(1, 2)) == 4 * 100 * 100

@@ -368,7 +368,7 @@ def test_a_loss_that_is_no_number_stops_before_it_ruins_the_weights(tmp_path):
 
 
 @pytest.mark.parametrize("test", [dataset(10), None])
-def test_a_last_step_that_ruins_the_weights_is_told(test):
+def test_a_last_step_that_ruins_the_weights_is_reported(test):
     """No further batch would find it."""
     with pytest.raises(FloatingPointError, match=r"after batch 1 .*(nan|no longer finite).*lower than 1e\+39"):
         fit(network(), dataset(8), test, Recipe(1, 8, "sgd", 1e39), progress=False)
@@ -393,7 +393,7 @@ def test_an_epoch_that_cannot_be_tested_is_not_kept(tmp_path):
     same_run(train(tmp_path), train(None))
 
 
-def test_a_full_gpu_is_told_in_one_sentence():
+def test_a_full_gpu_is_reported_in_one_sentence():
     model = Stops(network(), 3, torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate …"))
     with pytest.raises(torch.cuda.OutOfMemoryError, match=r"full after batch 2 .*batch_size lower than 8"):
         train(None, model=model)

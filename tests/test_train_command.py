@@ -68,7 +68,7 @@ def photographs(tmp_path) -> tuple:
 
 
 # ------------------------------------------------------------------------------------------ GlyphWorld
-def test_glyphworld_writes_a_row_a_run(tmp_path, command):
+def test_glyphworld_writes_a_row_per_run(tmp_path, command):
     rows, header = command(tmp_path / "new" / "glyphs.csv", *GLYPHS)
     assert [(row["data"], row["seed"], row["variant"]) for row in rows] == [
         (puzzle, seed, variant)

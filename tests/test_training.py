@@ -37,7 +37,7 @@ def tiny(seed: int = 0, dropout: float = 0.2) -> nn.Module:
 
 
 class Constant(nn.Module):
-    """The same scores whatever comes in, and whatever it is trained to: its gradient is zero."""
+    """The same logits for every input, before and after training: its gradient is zero."""
 
     def __init__(self, *logits: float):
         super().__init__()
@@ -90,7 +90,7 @@ def test_without_a_test_set_everything_else_is_the_same(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_history_has_a_row_a_batch_and_a_row_an_epoch():
+def test_history_has_a_row_per_batch_and_a_row_per_epoch():
     _, history = trained(Recipe(epochs=3, batch_size=8), train=red_or_blue(35))  # 3 images are left out of each epoch
     assert history.batches.columns.tolist() == ["epoch", "batch", "learning_rate", "loss", "accuracy"]
     assert history.batches.batch.tolist() == list(range(1, 13))
@@ -105,7 +105,7 @@ def test_history_has_a_row_a_batch_and_a_row_an_epoch():
     assert history.epochs.learning_rate.tolist() == history.batches.learning_rate[::4].tolist()
 
 
-def test_the_last_row_is_what_evaluate_says():
+def test_the_last_row_is_what_evaluate_returns():
     model, history = trained()
     measured = evaluate(model, red_or_blue(16, 1))
     assert measured == {"loss": history.epochs.test_loss.iloc[-1], "accuracy": history.epochs.test_accuracy.iloc[-1]}
@@ -295,7 +295,7 @@ def twins():
     return compare(variants, lambda seed: (red_or_blue(seed=seed), red_or_blue(15, 99)), QUICK, seeds=2, progress=False)
 
 
-def test_compare_has_one_row_an_arm_and_seed(twins):
+def test_compare_has_one_row_per_variant_and_seed(twins):
     columns = ["variant", "seed", "accuracy", "train_accuracy", "parameters", "seconds"]
     assert twins.runs.columns.tolist() == columns
     assert twins.runs[["variant", "seed"]].values.tolist() == [["one", 0], ["other", 0], ["one", 1], ["other", 1]]
@@ -337,7 +337,7 @@ def test_paired_difference_by_hand_and_by_scipy():
     assert found["high"] - 0.03 == pytest.approx(3.182446 * math.sqrt(0.002 / 3 / 4), rel=1e-6)
 
 
-def test_paired_difference_leaves_out_a_seed_that_one_arm_lacks():
+def test_paired_difference_leaves_out_a_seed_that_one_variant_lacks():
     assert paired_difference(RUNS[:-1], "se", "none")["seeds"] == 3
 
 
@@ -372,7 +372,7 @@ def test_a_recording_says_how_it_was_made(name):
 
 
 @pytest.mark.parametrize("name", [name for name in RECORDINGS if "attn_lessons.train" in recorded(name)[1]["command"]])
-def test_a_training_recording_has_one_row_a_run(name):
+def test_a_training_recording_has_one_row_per_run(name):
     runs, header = recorded(name)
     assert {"data", "variant", "seed", "accuracy", "train_accuracy", "parameters", "seconds"} <= set(runs.columns)
     assert runs.accuracy.between(0, 1).all() and not runs.duplicated(["data", "variant", "seed"]).any()

@@ -2,14 +2,12 @@
 
 from ..progress import progress_bar
 from .checkpoint import save_weights
-from .comparison import Comparison, compare, paired_difference, recorded, summary, train_once
-from .loop import History, evaluate, fit, predict, prepare
+from .comparison import compare, paired_difference, recorded, summary, train_once
+from .loop import evaluate, fit, predict, prepare
 from .recipe import RECIPES, Recipe
 
 __all__ = [
     "RECIPES",
-    "Comparison",
-    "History",
     "Recipe",
     "compare",
     "evaluate",

@@ -17,8 +17,6 @@ from typing import TYPE_CHECKING
 import torch
 from safetensors.torch import save_file
 from torch import nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from ..datasets import ImageSet
 from .log import Log
@@ -36,8 +34,8 @@ class Checkpoint:
         Without one, nothing is saved, and every run starts at its beginning.
     run : dict
         What must be the same for a run to be continued: recipe, seed, network, images. Anything that JSON can hold.
-    model, optimizer, scheduler
-        Loaded and saved in place.
+    parts : dict of str to object
+        Model, optimizer and scheduler: anything with ``state_dict`` and ``load_state_dict``.
     generators : dict of str to torch.Generator
         The run's own generators. Torch's global ones are saved as well, since dropout uses them.
     logs : dict of str to Log
@@ -50,20 +48,16 @@ class Checkpoint:
         self,
         folder: Path | None,
         run: dict,
-        model: nn.Module,
-        optimizer: Optimizer,
-        scheduler: LRScheduler,
+        parts: dict[str, object],
         generators: dict[str, torch.Generator],
         logs: dict[str, Log],
         accelerator: Accelerator,
     ):
         self.path = folder and folder / "last.pt"
         self.run = json.loads(json.dumps(run))  # plain Python: torch.load refuses NumPy's numbers
-        self.parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
-        if accelerator.scaler:
-            self.parts["scaler"] = accelerator.scaler  # of fp16
-        device = next(model.parameters()).device
+        self.parts = parts | ({"scaler": accelerator.scaler} if accelerator.scaler else {})  # of fp16
         self.generators = generators | {"torch": torch.default_generator}
+        device = next(parts["model"].parameters()).device
         if device.type == "cuda":
             self.generators["cuda"] = torch.cuda.default_generators[device.index]
         self.logs, self.accelerator = logs, accelerator

@@ -1,4 +1,4 @@
-"""With and without, over several seeds: what a difference between two networks is worth.
+"""Networks with and without attention over several seeds, and the confidence interval of their difference.
 
 Introduced in lesson 01; lesson 09 shows why one seed each is not enough.
 """
@@ -30,8 +30,8 @@ class Comparison:
     Attributes
     ----------
     runs : pandas.DataFrame
-        One row a run: ``variant``, ``seed``, ``accuracy`` and ``train_accuracy`` (last epoch, 0 to 1), ``parameters``,
-        ``seconds``.
+        One row per run: ``variant``, ``seed``, ``accuracy`` and ``train_accuracy`` (last epoch, 0 to 1),
+        ``parameters``, ``seconds``.
     models : dict
         (variant, seed) → the trained network.
     """
@@ -60,7 +60,7 @@ def compare(
     seeds : int, default 3
         Seeds 0, 1, …, seeds − 1.
     progress : bool, default True
-        Show a bar that counts runs.
+        Show a progress bar over the runs.
 
     Returns
     -------
@@ -93,22 +93,22 @@ def train_once(
     }
 
 
-def of_one_set(runs: pd.DataFrame) -> None:
-    """Runs on other images are no further seeds."""
+def must_be_one_data_set(runs: pd.DataFrame) -> None:
+    """Refuse runs on several data sets: runs on other images are no further seeds."""
     if "data" in runs and runs.data.nunique() > 1:
         some = ", ".join(map(repr, runs.data.unique()))
         raise ValueError(f"these runs are of several sets of images ({some}): choose one, as in runs[runs.data == …].")
 
 
 def summary(runs: pd.DataFrame) -> pd.DataFrame:
-    """One row a variant: mean and standard deviation of the accuracy over the seeds, lowest, highest, number of runs.
+    """One row per variant: mean and standard deviation of the accuracy over the seeds, minimum, maximum, seeds.
 
     Raises
     ------
     ValueError
         If the runs are of several sets of images.
     """
-    of_one_set(runs)
+    must_be_one_data_set(runs)
     table = runs.groupby("variant", sort=False).accuracy.agg(["mean", "std", "min", "max", "count"])
     return table.rename(columns={"std": "sd", "count": "seeds"})
 
@@ -119,7 +119,7 @@ def paired_difference(runs: pd.DataFrame, variant: str, baseline: str) -> dict[s
     Returns
     -------
     dict
-        ``mean`` of the differences; ``low`` and ``high``, the 95 % interval of that mean (Student's t); ``seeds``.
+        ``mean`` of the differences; ``low`` and ``high``, its 95 % confidence interval (Student's t); ``seeds``.
 
     Raises
     ------
@@ -133,9 +133,9 @@ def paired_difference(runs: pd.DataFrame, variant: str, baseline: str) -> dict[s
     >>> {name: round(value, 3) for name, value in paired_difference(runs, "b", "a").items()}
     {'mean': 0.1, 'low': 0.075, 'high': 0.125, 'seeds': 3}
     """
-    from scipy import stats  # takes half as long to import as torch
+    from scipy import stats  # its import takes half as long as torch's
 
-    of_one_set(runs)
+    must_be_one_data_set(runs)
     table = runs.pivot(index="seed", columns="variant", values="accuracy")
     for argument, name in (("variant", variant), ("baseline", baseline)):
         one_of(argument, name, table.columns)
@@ -158,10 +158,10 @@ def recorded(name: str) -> tuple[pd.DataFrame, dict]:
     Returns
     -------
     (pandas.DataFrame, dict)
-        One row a run, with the columns of `Comparison.runs`, of most recordings also ``data`` and ``step_ms`` (a
+        One row per run, with the columns of `Comparison.runs`, in most recordings also ``data`` and ``step_ms`` (a
         forward and backward pass of one batch, in turns with the other variants; milliseconds), on GlyphWorld
-        ``cam_on_target``, ``gates_on_target`` and their ``chance``; of the bench, its own columns. And the header:
-        command, hardware, versions, date, for runs the recipe.
+        ``cam_on_target``, ``gates_on_target`` and their ``chance``; the benchmarks have their own columns. And the
+        header: command, hardware, versions, date, for runs the recipe.
 
     Raises
     ------

@@ -110,8 +110,9 @@ def fit(
         run = recipe.in_words() | {"seed": seed, "device": device.type}
         if folder:
             run |= {"network": network_fingerprint(model)} | image_fingerprints(train, test)
+        parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
         generators, logs = {"order": shuffling, "augment": augmentation}, {"batches": batches, "epochs": epochs}
-        checkpoint = Checkpoint(folder, run, model, optimizer, scheduler, generators, logs, accelerator)
+        checkpoint = Checkpoint(folder, run, parts, generators, logs, accelerator)
         done = checkpoint.load()
         batches.start(), epochs.start(), bar.update(done * per_epoch)
         if not done:  # a run that is stopped in its first epoch starts from these weights again

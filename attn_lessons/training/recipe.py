@@ -1,4 +1,4 @@
-"""How to train, as a few settings, and the recipes that the course records its results with.
+"""The settings of a training, and the recipes of the course's recorded results.
 
 Introduced in lesson 01; lesson 09 builds the modern one step by step.
 """
@@ -34,7 +34,7 @@ class Recipe:
     ----------
     epochs : int, default 10
     batch_size : int, default 64
-        A last, smaller batch is left out of its epoch.
+        A last, smaller batch of an epoch is dropped.
     optimizer : {"adamw", "adam", "sgd"}, default "adamw"
         "sgd" has Nesterov momentum 0.9.
     learning_rate : float, default 8e-3
@@ -48,11 +48,11 @@ class Recipe:
         Called as ``augment(images, generator)`` with the uint8 images of each training batch, on their device.
     mix : callable, optional
         `attn_lessons.datasets.mixup` or `cutmix`: called after `augment` as ``mix(images, labels, K, generator)``, it
-        returns other images and, for each, K shares instead of one label.
+        returns mixed images and soft targets (B, K).
     label_smoothing : float, default 0
-        The share of each label that is spread evenly over all classes. The test loss is measured without.
+        The fraction of each label that is spread evenly over all classes. The test loss is measured without.
     precision : {"fp32", "bf16", "fp16"}, default "fp32"
-        What the forward pass computes in. "bf16" and "fp16" are for GPUs; "fp16" scales its gradients.
+        Precision of the forward pass. "bf16" and "fp16" are for GPUs; "fp16" scales its gradients.
     """
 
     epochs: int = 10
@@ -77,11 +77,11 @@ class Recipe:
         real_number("label_smoothing", self.label_smoothing, 0, below=1)
 
     def in_words(self) -> dict[str, object]:
-        """Every setting, as JSON can hold it."""
+        """Every setting as JSON can hold it: a function by its name."""
         return {name: name_of(value) if callable(value) else value for name, value in vars(self).items()}
 
     def scheduler(self, optimizer: Optimizer, batches: int) -> LambdaLR | MultiStepLR | ReduceLROnPlateau:
-        """`batches` is the number of training steps of the whole run."""
+        """The learning-rate scheduler of a run of `batches` training steps in all."""
         if self.schedule == "step":
             thirds = [math.ceil(self.epochs / 3), math.ceil(2 * self.epochs / 3)]
             return MultiStepLR(optimizer, thirds, 0.1)

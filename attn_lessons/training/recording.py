@@ -11,7 +11,7 @@ import os
 import platform
 import shlex
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import pandas as pd
@@ -68,29 +68,22 @@ def record(
     done = set() if rows is None else set(zip(rows.data, rows.variant, rows.seed, strict=True))
     if done:
         must_be_made_alike(out, about)
-    with progress_bar(len(data) * len(variants) * seeds, "runs") as bar:
-        for seed in range(seeds):  # all data of one seed first: a recording that was stopped is still balanced
-            for name, draw in data.items():
-                todo = [variant for variant in variants if (name, variant, str(seed)) not in done]
-                bar.update(len(variants) - len(todo))
-                train, test = draw(seed) if todo else (None, None)
-                for variant in todo:
-                    model, result = train_once(variants[variant], train, test, recipe, seed)
-                    result |= {"step_ms": milliseconds[variant]} | (score(model, test) if score else {})
-                    row = {
-                        "data": name,
-                        "variant": variant,
-                        "seed": seed,
-                        **{k: round(v, 4) for k, v in result.items()},
-                    }
-                    if rows is not None and list(rows) != list(row):
-                        raise ValueError(
-                            f"{out.name} has other columns than this recording: name another file with --out."
-                        )
-                    # First how the row was made, then the row: killed between the two, no row is of unknown making.
-                    out.with_suffix(".json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-                    pd.DataFrame([row]).to_csv(out, mode="a", header=not out.exists(), index=False)
-                    bar.update()
+    # All data of one seed first: a recording that was stopped is still balanced.
+    todo = [(seed, name, variant) for seed in range(seeds) for name in data for variant in variants]
+    todo = [(seed, name, variant) for seed, name, variant in todo if (name, variant, str(seed)) not in done]
+    draw = lru_cache(maxsize=1)(lambda name, seed: data[name](seed))
+    with progress_bar(len(todo), "runs") as bar:
+        for seed, name, variant in todo:
+            train, test = draw(name, seed)
+            model, result = train_once(variants[variant], train, test, recipe, seed)
+            result |= {"step_ms": milliseconds[variant]} | (score(model, test) if score else {})
+            row = {"data": name, "variant": variant, "seed": seed, **{k: round(v, 4) for k, v in result.items()}}
+            if rows is not None and list(rows) != list(row):
+                raise ValueError(f"{out.name} has other columns than this recording: name another file with --out.")
+            # First how the row was made, then the row: killed between the two, there is no row of unknown making.
+            out.with_suffix(".json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+            pd.DataFrame([row]).to_csv(out, mode="a", header=not out.exists(), index=False)
+            bar.update()
 
 
 def must_be_made_alike(out: Path, about: dict[str, object]) -> None:
