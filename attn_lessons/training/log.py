@@ -23,7 +23,7 @@ class Log:
     def start(self) -> None:
         """Write the rows of the finished epochs: the file of a stopped run has rows of one that is trained again."""
         if self.path:
-            self.file = open(self.path, "w", buffering=1)  # noqa: SIM115
+            self.file = open(self.path, "w", newline="", buffering=1)  # noqa: SIM115
             pd.DataFrame(self.rows).to_csv(self.file, index=False, header=bool(self.rows))
 
     def append(self, **row: float) -> None:
