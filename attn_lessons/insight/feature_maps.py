@@ -12,7 +12,7 @@ from torch import nn
 
 from ..datasets.image_set import check
 from ..measure import evaluation_mode
-from ..models.slots import is_maps
+from ..models.slots import forward_calls, is_maps
 from ..training import prepare
 
 if TYPE_CHECKING:
@@ -43,26 +43,15 @@ def target_layer(model: nn.Module, images: torch.Tensor) -> nn.Module:
     >>> target_layer(network, torch.rand(1, 3, 64, 64)) is network.layer4
     True
     """
-    outputs, pooled = [], []
-
-    def keep(module, args, output):
-        if isinstance(output, torch.Tensor) and output.dim() > 2:
-            outputs.append((module, output))
-        if "Pool" in type(module).__name__:
-            pooled.append(output)
-
     x = network_input(model, images[:1])
-    # Not within a mechanism, which may have tokens of its own.
-    watched = [module for name, module in model.named_modules() if name and "attention" not in name.rpartition(".")[0]]
-    hooks = [module.register_forward_hook(keep) for module in watched]
-    try:
-        with evaluation_mode(model):
-            model(x)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with evaluation_mode(model), forward_calls(model) as calls:
+        model(x)
+    pooled = [output for _, module, output in calls if "Pool" in type(module).__name__]
     hint = "give layer=…, a module whose output is (n, C, h, w), such as model.layer4 of a ResNet."
-    for module, output in reversed(outputs):
+    for name, module, output in reversed(calls):
+        within = "attention" in name.rpartition(".")[0]  # a mechanism, which may have tokens of its own
+        if within or name == "" or not isinstance(output, torch.Tensor) or output.dim() < 3:
+            continue
         if not is_maps(output.shape, x.shape[1:]):
             raise ValueError(f"the last layers of this {type(model).__name__} give tokens, not feature maps: {hint}")
         if output[0, 0].numel() > 1 and not any(output is other for other in pooled):

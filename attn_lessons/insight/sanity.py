@@ -17,6 +17,7 @@ from torch import nn
 from ..attention.base import reset
 from ..measure import evaluation_mode
 from ..models.network import Network
+from ..models.slots import forward_calls
 from .feature_maps import network_input
 from .localise import must_be_finite
 
@@ -47,15 +48,12 @@ def randomised(model: nn.Module, images: torch.Tensor) -> Iterator[tuple[str, nn
     >>> [name for name, _ in randomised(network, torch.rand(1, 3, 4, 4))]
     ['3', '0']
     """
-    twin, fresh, ran = copy.deepcopy(model), copy.deepcopy(model), []
+    twin, fresh = copy.deepcopy(model), copy.deepcopy(model)
     reset(fresh)
     modules = dict(twin.named_modules())
-    hooks = [part.register_forward_pre_hook(lambda *_, name=name: ran.append(name)) for name, part in modules.items()]
-    with evaluation_mode(twin):
+    with evaluation_mode(twin), forward_calls(twin) as calls:
         twin(network_input(twin, images[:1]))
-    for hook in hooks:
-        hook.remove()
-    turns = {name: turn for turn, name in enumerate(ran)}  # the last, where a layer ran several times
+    turns = {name: turn for turn, (name, _, _) in enumerate(calls)}  # the last, where a layer ran several times
 
     def turn(name: str) -> int:
         """Of a layer whose weights are used without calling it: that of what holds it."""

@@ -5,6 +5,8 @@ Introduced in lesson 11.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import pandas as pd
@@ -88,22 +90,30 @@ def is_maps(shape: torch.Size | str, image: tuple[int, int, int]) -> bool:
 @torch.no_grad()
 def forward_shapes(model: nn.Module, image: tuple[int, int, int]) -> list[tuple[str, torch.Size | str]]:
     """Every module that runs, in the order in which they end, and the shape of its output: its class if no tensor."""
-    found, like = [], next(model.parameters(), torch.empty(0))
-
-    def note(name, module, inputs, output):
-        found.append((name, output.shape if isinstance(output, torch.Tensor) else type(output).__name__))
-
-    named = model.named_modules(remove_duplicate=False)
-    hooks = [module.register_forward_hook(partial(note, name)) for name, module in named]
+    like = next(model.parameters(), torch.empty(0))
     try:
-        with evaluation_mode(model):
+        with evaluation_mode(model), forward_calls(model) as calls:
             model(torch.zeros(1, *image, device=like.device, dtype=like.dtype))
     except (RuntimeError, ValueError, TypeError) as error:
         raise ValueError(
             f"this {type(model).__name__} cannot run on image={tuple(image)} ({error}): give the channels, height and "
             f"width of the images that it takes."
         ) from error
+    return [(name, getattr(output, "shape", type(output).__name__)) for name, _, output in calls]
+
+
+@contextmanager
+def forward_calls(model: nn.Module) -> Iterator[list[tuple[str, nn.Module, object]]]:
+    """Keep the name, the module and the output of every call of a module in `model`, in the order in which they end."""
+    calls = []
+
+    def keep(name: str, module: nn.Module, inputs: tuple, output: object) -> None:
+        calls.append((name, module, output))
+
+    named = list(model.named_modules(remove_duplicate=False))
+    hooks = [module.register_forward_hook(partial(keep, name)) for name, module in named]
+    try:
+        yield calls
     finally:
         for hook in hooks:
             hook.remove()
-    return found
