@@ -1,7 +1,5 @@
 """Checks of arguments. A wrong one is refused in one sentence: which argument, what was given, what is allowed."""
 
-from __future__ import annotations
-
 import math
 import operator
 from collections.abc import Callable, Iterable

@@ -1,7 +1,5 @@
 """The one progress bar of the course."""
 
-from __future__ import annotations
-
 import sys
 
 from tqdm import tqdm

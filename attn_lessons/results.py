@@ -1,7 +1,5 @@
 """Where the recorded results are: in a checkout, or beside an installed package."""
 
-from __future__ import annotations
-
 import site
 import sysconfig
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The house style of every figure: white ground, Okabe–Ito colours, large type, and a text for who cannot see it."""
 
-from __future__ import annotations
-
 import base64
 import io
 

@@ -8,7 +8,7 @@ from torch import nn
 from attn_lessons.attention import MECHANISMS, watch
 from attn_lessons.measure import macs, parameters
 from attn_lessons.models import VGG, load_matching
-from attn_lessons.models.attach import IdentityStart
+from attn_lessons.models.attachment import IdentityStart
 from attn_lessons.models.vgg import LETTERS, SLOTS
 
 FULL = {"num_classes": 7, "head": "cifar"}

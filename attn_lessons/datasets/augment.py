@@ -6,8 +6,6 @@ generator with the same seed. The generator must live on the same device as the 
 distribution of torchvision.transforms.v2.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -3,8 +3,6 @@
 Plain plumbing: lesson 09 fetches CIFAR-100 with it.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 from pathlib import Path

@@ -3,8 +3,6 @@
 Plain plumbing: the photographs of the recorded runs are read with it, and Tiny-ImageNet.
 """
 
-from __future__ import annotations
-
 import io
 import os
 import zipfile

@@ -3,8 +3,6 @@
 Lesson 09 trains on it.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from functools import cache
 

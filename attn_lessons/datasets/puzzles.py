@@ -12,8 +12,6 @@ differ in where the cue is and how it names the glyph:
 Introduced in lesson 01; `scene` has what the puzzles draw with.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

@@ -4,8 +4,6 @@ Everything is drawn with integers, from the words of a bit generator, so that on
 machine. Lesson 01 introduces the images.
 """
 
-from __future__ import annotations
-
 from functools import cache
 
 import numpy as np

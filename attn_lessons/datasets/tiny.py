@@ -3,8 +3,6 @@
 Plain plumbing: ``python -m attn_lessons.train`` takes it as ``--data tiny-imagenet``.
 """
 
-from __future__ import annotations
-
 import torch
 
 from .download import hub_file

@@ -4,8 +4,6 @@ Introduced in lesson 10. Imported by its own name, because pytorch-grad-cam take
 ``from attn_lessons.insight.cam import cam``.
 """
 
-from __future__ import annotations
-
 import copy
 import io
 from contextlib import redirect_stderr

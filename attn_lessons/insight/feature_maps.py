@@ -12,7 +12,7 @@ from torch import nn
 
 from ..datasets.image_set import check
 from ..measure import evaluation_mode
-from ..models.slots import forward_calls, is_maps
+from ..models.slot_table import forward_calls, is_maps
 from ..training import prepare
 
 if TYPE_CHECKING:
@@ -144,6 +144,7 @@ def features(
 
     Examples
     --------
+    >>> from attn_lessons.models import GlyphNet
     >>> maps, contributions = features(GlyphNet(attention="se"), torch.zeros(5, 3, 64, 64, dtype=torch.uint8))
     >>> maps.shape, contributions.shape
     (torch.Size([5, 48, 16, 16]), torch.Size([5, 48]))

@@ -3,8 +3,6 @@
 Introduced in lesson 03; energy, IoU, insertion and deletion in lesson 10.
 """
 
-from __future__ import annotations
-
 import pandas as pd
 import torch
 import torch.nn.functional as F

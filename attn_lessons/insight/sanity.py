@@ -4,8 +4,6 @@ Adebayo et al.: Sanity Checks for Saliency Maps. NeurIPS 2018. https://arxiv.org
 Introduced in lesson 10.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
@@ -17,7 +15,7 @@ from torch import nn
 from ..attention.base import reset
 from ..measure import evaluation_mode
 from ..models.network import Network
-from ..models.slots import forward_calls
+from ..models.slot_table import forward_calls
 from .feature_maps import network_input
 from .localise import must_be_finite
 

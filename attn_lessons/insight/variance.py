@@ -3,8 +3,6 @@
 Introduced in lesson 02.
 """
 
-from __future__ import annotations
-
 import torch
 
 from .localise import must_be_finite

@@ -1,7 +1,5 @@
 """The first line of every lesson."""
 
-from __future__ import annotations
-
 import os
 import platform
 import sys

@@ -1,7 +1,5 @@
 """What a lesson says about its own run: what must hold, and text that depends on the numbers."""
 
-from __future__ import annotations
-
 import os
 
 from IPython.display import Markdown, display

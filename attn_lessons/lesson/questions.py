@@ -1,7 +1,5 @@
 """A quiz with instant feedback that needs neither a kernel nor scripts: an answer opens when you choose it."""
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass
 from html import escape

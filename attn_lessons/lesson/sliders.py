@@ -1,7 +1,5 @@
 """Something to move: sliders above a figure that is an ordinary output, so that a page that runs nothing shows it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import ipywidgets as widgets

@@ -1,8 +1,8 @@
 """Networks, attention for any network, and weights from files."""
 
-from .attach import attach, detach_attention
+from .attachment import attach, detach_attention
 from .glyph_net import GlyphNet
-from .slots import slots
+from .slot_table import slots
 from .small_cnn import SmallCNN
 from .vgg import VGG
 from .weights import load_matching, trained

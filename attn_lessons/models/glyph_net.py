@@ -3,8 +3,6 @@
 Introduced in lesson 01.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

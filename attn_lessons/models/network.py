@@ -3,8 +3,6 @@
 Used by the sanity checks of lesson 10.
 """
 
-from __future__ import annotations
-
 from torch import nn
 
 from ..attention.base import reset

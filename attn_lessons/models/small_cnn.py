@@ -3,8 +3,6 @@
 Used in lesson 02.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

@@ -5,15 +5,13 @@ https://arxiv.org/abs/1409.1556
 Rebuilt step by step in lesson 08.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 
 import torch
 from torch import nn
 
 from ..arguments import one_of, whole_number
-from .attach import attach, restart
+from .attachment import attach, restart
 from .network import Network
 
 LETTERS = {11: "A", 13: "B", 16: "D", 19: "E"}  # depth → the paper's name of the configuration

@@ -3,8 +3,6 @@
 `load_matching` is introduced in lesson 08, `trained` in lesson 10.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Mapping
 
@@ -55,7 +53,7 @@ def load_matching(
     >>> trained = VGG(11, num_classes=10, head="cifar").state_dict()
     >>> report = load_matching(VGG(11, num_classes=7, head="cifar", attention="eca", blocks=[5]), trained)
     >>> report["of another shape"], report["only in the network"]
-    (['classifier.0.weight', 'classifier.0.bias'], ['attention.block5.conv.weight'])
+    (['classifier.0.weight', 'classifier.0.bias'], ['features.19.attention.conv.weight'])
     """
     own = model.state_dict()
     weights, unwrapped = unwrap(weights, own)

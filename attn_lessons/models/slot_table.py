@@ -3,8 +3,6 @@
 Introduced in lesson 11.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial

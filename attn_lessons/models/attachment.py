@@ -3,8 +3,6 @@
 Introduced in lesson 11; lesson 08 builds VGG with it.
 """
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
@@ -16,7 +14,7 @@ from torch import nn
 from ..arguments import one_of
 from ..attention import MECHANISMS, build_attention
 from ..attention.base import reset
-from .slots import forward_shapes, is_maps
+from .slot_table import forward_shapes, is_maps
 
 STARTS = ("identity", "own", "kaiming")
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
