@@ -3,7 +3,6 @@
 import base64
 import io
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -13,16 +12,9 @@ from IPython.display import display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-BLUE, ORANGE, GREEN, PINK, SKY, RED, YELLOW, BLACK = [
-    "#0072B2",
-    "#E69F00",
-    "#009E73",
-    "#CC79A7",
-    "#56B4E9",
-    "#D55E00",
-    "#F0E442",
-    "#000000",
-]
+BLUE, ORANGE, GREEN, PINK, SKY, RED, YELLOW, BLACK = (  # Okabe and Ito
+    ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000"]
+)
 GREY = "#777777"
 HEAT = "viridis"  # for everything from low to high
 SIGNED = "RdBu_r"  # for everything that has a middle: red is more, blue is less
@@ -31,25 +23,9 @@ DPI = 100
 
 def use() -> None:
     """Apply the house style to every figure drawn from now on."""
-    sns.set_theme(style="ticks", palette=[BLUE, ORANGE, GREEN, PINK, SKY, RED])
-    mpl.rcParams.update(
-        {
-            "figure.facecolor": "white",
-            "axes.facecolor": "white",
-            "savefig.facecolor": "white",  # also in a dark-mode notebook
-            "figure.constrained_layout.use": True,
-            "font.size": 13,
-            "axes.labelsize": 13,
-            "axes.titlesize": 14,
-            "legend.fontsize": 12,
-            "xtick.labelsize": 12,
-            "ytick.labelsize": 12,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "image.cmap": HEAT,
-            "image.interpolation": "nearest",
-        }
-    )
+    rc = {"figure.constrained_layout.use": True, "image.cmap": HEAT, "image.interpolation": "nearest"}
+    rc |= {"axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 14}
+    sns.set_theme(style="ticks", palette=[BLUE, ORANGE, GREEN, PINK, SKY, RED], font_scale=1.1, rc=rc)
 
 
 def png(fig: Figure, alt: str) -> tuple[dict, dict]:

@@ -306,7 +306,7 @@ def vit() -> nn.Module:
         (torchvision.models.swin_t, {"after": "features.1"}, r"feature maps .* it gives shape \(1, 16, 16, 96\)"),
         (lambda: net(pair=Pair(), first=First()), {"after": "pair"}, "gives a tuple"),
         (net, {"after": "layer9"}, "'layer9' is no module of this Sequential"),
-        (net, {"after": "rellu"}, "similar ones are 'relu'"),
+        (net, {"after": "rellu"}, "similar names are 'relu'"),
         (net, {"after": "flat"}, r"it gives shape \(1, 8\)"),
         (net, {"after": "conv", "start": "zero"}, "start='zero'"),
         (net, {"after": "conv", "image": (1, 64, 64)}, r"cannot run on image=\(1, 64, 64\)"),

@@ -336,8 +336,8 @@ def test_what_the_library_does_without_us():
     ("change", "error", "words"),
     [
         ({"method": "scorecam"}, ValueError, "method='scorecam'"),
-        ({"labels": torch.tensor([0, 1, 3])}, ValueError, "0 to 2"),
-        ({"labels": torch.tensor([0, -1, 2])}, ValueError, "0 to 2"),
+        ({"labels": torch.tensor([0, 1, 3])}, ValueError, "has 3 classes"),
+        ({"labels": torch.tensor([0, -1, 2])}, ValueError, "has 3 classes"),
         ({"labels": torch.tensor([0, 1])}, ValueError, "labels"),
         ({"labels": torch.tensor([0.0, 1.0, 2.0])}, TypeError, "labels"),
         ({"labels": [0, 1, 2]}, TypeError, "labels"),
@@ -545,4 +545,4 @@ def test_the_edge_detector_fails_and_grad_cam_passes():
         assert verdict(of_cam).startswith("Passed"), of_cam
     heat_map = partial(cam, method="mean_of_channels")  # does not know the head, so that it is the same for every class
     said = verdict(sanity_check(network, randomised(network, some), some, heat_map))
-    assert said.startswith("Failed: at 'norm' the maps are still the same (rank correlation 1.00)")
+    assert said == "Failed: the maps do not depend on the weights of 'norm' (rank correlation 1.00)."

@@ -13,20 +13,6 @@ from .localise import (
 from .sanity import randomised, sanity_check, similarity, verdict
 from .variance import explained_variance
 
-__all__ = [
-    "centre_map",
-    "energy_pointing_game",
-    "explained_variance",
-    "features",
-    "insertion_deletion",
-    "iou",
-    "localisation",
-    "pointing_game",
-    "randomised",
-    "sanity_check",
-    "show_features",
-    "similarity",
-    "spatial_map",
-    "target_layer",
-    "verdict",
-]
+__all__ = ["centre_map", "energy_pointing_game", "explained_variance", "features", "insertion_deletion", "iou",
+           "localisation", "pointing_game", "randomised", "sanity_check", "show_features", "similarity", "spatial_map",
+           "target_layer", "verdict"]  # fmt: skip

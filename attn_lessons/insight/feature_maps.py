@@ -63,9 +63,7 @@ def network_input(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
     """(n, 3, H, W) on the model's device: uint8 images prepared as for training, floating-point ones as they are."""
     if not isinstance(images, torch.Tensor) or images.dim() != 4 or not len(images):
         got = f"shape {tuple(images.shape)}" if isinstance(images, torch.Tensor) else f"type {type(images).__name__}"
-        raise ValueError(
-            f"images must be a tensor of shape (n, 3, H, W), n at least 1; these have {got}: one image is images[:1]."
-        )
+        raise ValueError(f"images must have shape (n, 3, H, W), n at least 1, as images[:1] has; these have {got}.")
     device = next(model.parameters(), torch.empty(0)).device
     return prepare(images.to(device)) if images.dtype == torch.uint8 else images.to(device)
 
@@ -76,19 +74,14 @@ def target_classes(logits: torch.Tensor, labels: torch.Tensor | None) -> torch.T
         return logits.argmax(1)
     check("labels", labels, torch.int64, logits.shape[:1])
     if not 0 <= labels.min() <= labels.max() < logits.shape[1]:
-        raise ValueError(
-            f"labels go from {labels.min()} to {labels.max()}; this model's {logits.shape[1]} classes are 0 to "
-            f"{logits.shape[1] - 1}."
-        )
+        raise ValueError(f"labels go from {labels.min()} to {labels.max()}; the model has {logits.shape[1]} classes.")
     return labels.to(logits.device)
 
 
 def activations(model: nn.Module, x: torch.Tensor, layer: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
     """What `layer` gives, (n, C, h, w), and the scores, (n, K), as a function of just that; the model stays as is."""
     if not isinstance(layer, nn.Module):
-        raise TypeError(
-            f"layer must be one module, such as model.layer4 of a ResNet; this is a {type(layer).__name__}."
-        )
+        raise TypeError(f"layer must be a module, such as model.layer4 of a ResNet; this is a {type(layer).__name__}.")
     kept = []
 
     def keep(module, args, output):
@@ -103,15 +96,11 @@ def activations(model: nn.Module, x: torch.Tensor, layer: nn.Module) -> tuple[to
         hook.remove()
     if not isinstance(logits, torch.Tensor) or logits.dim() != 2:
         gives = f"shape {tuple(logits.shape)}" if isinstance(logits, torch.Tensor) else f"a {type(logits).__name__}"
-        raise TypeError(
-            f"model must give logits (n, K); this {type(model).__name__} gives {gives}: wrap it in a module that "
-            f"returns the logits alone."
-        )
-    if len(kept) != 1 or kept[0] is None or kept[0].dim() != 4:
-        raise ValueError(
-            f"layer must be a module of this very model that runs once and gives maps, (n, C, h, w); this "
-            f"{type(layer).__name__} ran {len(kept)} times" + ("." if len(kept) != 1 else " and gave something else.")
-        )
+        raise TypeError(f"model must give logits (n, K), alone; this {type(model).__name__} gives {gives}.")
+    if len(kept) != 1:
+        raise ValueError(f"layer must run once in this model; this {type(layer).__name__} ran {len(kept)} times.")
+    if kept[0] is None or kept[0].dim() != 4:
+        raise ValueError(f"layer must give maps (n, C, h, w); this {type(layer).__name__} gives something else.")
     return kept[0], logits
 
 

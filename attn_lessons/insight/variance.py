@@ -34,10 +34,8 @@ def explained_variance(values: torch.Tensor, groups: torch.Tensor) -> float:
     1.0
     """
     if values.dim() != 2 or groups.shape != values.shape[:1]:
-        raise ValueError(
-            f"values must be (n, channels) and groups (n,), one a row; these have shapes {tuple(values.shape)} and "
-            f"{tuple(groups.shape)}."
-        )
+        given = f"{tuple(values.shape)} and {tuple(groups.shape)}"
+        raise ValueError(f"values must have shape (n, channels) and groups (n,); these have {given}.")
     must_be_finite(values, "values")
     total = values.var(0, correction=0).sum()
     if total == 0:

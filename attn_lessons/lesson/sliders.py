@@ -29,17 +29,9 @@ def explore(draw: Callable[..., tuple[Figure, str]], **controls) -> None:
         return png(*draw(**{name: widget.value for name, widget in named.items()}))
 
     box = widgets.VBox(sliders)
-    display(
-        {
-            "text/plain": "Run this lesson to move: " + ", ".join(slider.description for slider in sliders),
-            "application/vnd.jupyter.widget-view+json": {
-                "version_major": 2,
-                "version_minor": 0,
-                "model_id": box.model_id,
-            },
-        },
-        raw=True,
-    )
+    view = {"version_major": 2, "version_minor": 0, "model_id": box.model_id}
+    text = "Run this lesson to move: " + ", ".join(slider.description for slider in sliders)
+    display({"text/plain": text, "application/vnd.jupyter.widget-view+json": view}, raw=True)
     data, metadata = drawn()
     shown = display(data, metadata=metadata, raw=True, display_id=True)
 

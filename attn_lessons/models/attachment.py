@@ -76,29 +76,20 @@ def attach(
     one_of("start", start, STARTS)
     after = [after] if isinstance(after, str) else list(after)
     hosts = {name: module_called(name, model) for name in after}
-    shapes = {name: [] for name in hosts}
-    for name, shape in forward_shapes(model, image):
-        shapes.get(name, []).append(shape)
-    made, sized = {}, takes_size(mechanism)
+    ran, like, made = forward_shapes(model, image), next(model.parameters(), torch.empty(0)), {}
     for name in hosts:
-        channels, size = channels_and_size(name, shapes[name], image)
-        made[name] = build_attention(mechanism, channels, **({"size": size} if sized else {}) | options)
+        channels, *size = feature_maps([shape for other, shape in ran if other == name], name, image)
+        size = {"size": tuple(size)} if takes_size(mechanism) else {}
+        made[name] = started(build_attention(mechanism, channels, **size | options), start)
     if mechanism == "none":
         return model
-    like = next(model.parameters(), torch.empty(0))
-    paths = {}
-    for name, host in hosts.items():
-        attention = started(made[name], start).to(like.device, like.dtype).train(host.training)
-        paths[name] = put(attention, host)
-    runs = [name for name, _ in forward_shapes(model, image)]
-    for name, path in paths.items():
-        if runs.count(f"{name}.{path}") != 1:
-            for other, its_path in paths.items():
-                take_out(hosts[other], its_path)
-            raise ValueError(
-                f"after={name!r}: this {type(hosts[name]).__name__} calls its children one by one, and would call "
-                f"attention as well: name a module inside it."
-            )
+    paths = {name: put(made[name].to(like.device, like.dtype).train(host.training), host)
+             for name, host in hosts.items()}  # fmt: skip
+    ran = [name for name, _ in forward_shapes(model, image)]
+    if wrong := [name for name, path in paths.items() if ran.count(f"{name}.{path}") != 1]:
+        for name, path in paths.items():
+            take_out(hosts[name], path)
+        raise ValueError(f"after={wrong[0]!r} calls its children one by one, and would call attention, too: name one.")
     return model
 
 
@@ -164,24 +155,19 @@ def module_called(name: str, model: nn.Module) -> nn.Module:
     names = [known for known, _ in model.named_modules(remove_duplicate=False)]
     if name not in names:
         similar = get_close_matches(name, names, 3) or names[1:4]
-        raise ValueError(
-            f"after={name!r} is no module of this {type(model).__name__}: slots(model) lists all that can be named; "
-            f"similar ones are {', '.join(map(repr, similar))}."
-        )
+        hint = f"similar names are {', '.join(map(repr, similar))}; slots(model) lists those that take attention"
+        raise ValueError(f"after={name!r} is no module of this {type(model).__name__}: {hint}.")
     return model.get_submodule(name)
 
 
-def channels_and_size(name: str, shapes: list, image: tuple[int, int, int]) -> tuple[int, tuple[int, int]]:
-    """C and (H, W) of the feature maps of the module `name`, or one sentence that says what it gives instead."""
+def feature_maps(shapes: list[torch.Size | str], name: str, image: tuple[int, int, int]) -> torch.Size:
+    """C, H and W of what the module `name` gives, or one sentence that says what it does instead."""
     if len(shapes) != 1:
-        raise ValueError(
-            f"after={name!r} must name a module that runs once in a forward pass; it runs {len(shapes)} times."
-        )
-    (shape,) = shapes
-    if not is_maps(shape, image):
-        gives = f"shape {tuple(shape)}" if isinstance(shape, torch.Size) else f"a {shape}"
-        raise ValueError(f"after={name!r} must name a module that gives feature maps (B, C, H, W); it gives {gives}.")
-    return shape[1], tuple(shape[2:])
+        raise ValueError(f"after={name!r} must run once in a forward pass; it runs {len(shapes)} times.")
+    if not is_maps(shapes[0], image):
+        gives = f"shape {tuple(shapes[0])}" if isinstance(shapes[0], torch.Size) else f"a {shapes[0]}"
+        raise ValueError(f"after={name!r} must give feature maps (B, C, H, W); it gives {gives}.")
+    return shapes[0][1:]
 
 
 def takes_size(mechanism: str | Callable[..., nn.Module]) -> bool:

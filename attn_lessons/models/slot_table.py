@@ -44,15 +44,12 @@ def slots(model: nn.Module, image: tuple[int, int, int] = (3, 224, 224)) -> pd.D
     >>> list(table.index[table.usual == "before the addition"])[:2]
     ['layer1.0.bn2', 'layer1.1.bn2']
     """
-    runs = [(name, shape) for name, shape in forward_shapes(model, image) if ".attention" not in name and name]
-    modules = dict(model.named_modules())
-    often = pd.Series([name for name, _ in runs]).value_counts()
-    usual = usual_slots(modules, [name for name, _ in runs])
-    rows = {
-        name: (type(modules[name]).__name__, *shape[1:], usual.get(name, ""))
-        for name, shape in runs
-        if often[name] == 1 and is_maps(shape, image)
-    }
+    ran = [(name, shape) for name, shape in forward_shapes(model, image) if ".attention" not in name and name]
+    modules, order = dict(model.named_modules()), [name for name, _ in ran]
+    usual, rows = usual_slots(modules, order), {}
+    for name, shape in ran:
+        if order.count(name) == 1 and is_maps(shape, image):
+            rows[name] = (type(modules[name]).__name__, *shape[1:], usual.get(name, ""))
     return pd.DataFrame.from_dict(rows, "index", columns=["module", "channels", "height", "width", "usual"])
 
 
@@ -93,10 +90,7 @@ def forward_shapes(model: nn.Module, image: tuple[int, int, int]) -> list[tuple[
         with evaluation_mode(model), forward_calls(model) as calls:
             model(torch.zeros(1, *image, device=like.device, dtype=like.dtype))
     except (RuntimeError, ValueError, TypeError) as error:
-        raise ValueError(
-            f"this {type(model).__name__} cannot run on image={tuple(image)} ({error}): give the channels, height and "
-            f"width of the images that it takes."
-        ) from error
+        raise ValueError(f"this {type(model).__name__} cannot run on image={tuple(image)}: {error}") from error
     return [(name, getattr(output, "shape", type(output).__name__)) for name, _, output in calls]
 
 

@@ -3,6 +3,7 @@
 Used in lesson 02.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable
 
 import torch
@@ -62,19 +63,13 @@ class SmallCNN(Network):
 
     @staticmethod
     def block(inputs: int, outputs: int) -> nn.Sequential:
-        block = nn.Sequential()
-        block.conv = nn.Conv2d(inputs, outputs, 3, padding=1)
-        block.norm = nn.BatchNorm2d(outputs)
-        block.relu = nn.ReLU()
-        block.attention = nn.Identity()  # the slot
-        block.pool = nn.MaxPool2d(2)
-        return block
+        layers = {"conv": nn.Conv2d(inputs, outputs, 3, padding=1), "norm": nn.BatchNorm2d(outputs), "relu": nn.ReLU()}
+        layers |= {"attention": nn.Identity(), "pool": nn.MaxPool2d(2)}  # the slot is filled last
+        return nn.Sequential(OrderedDict(layers))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, 3, S, S)
         size = self.image_size
         if x.dim() != 4 or x.shape[1:] != (3, size, size):
-            raise ValueError(
-                f"This SmallCNN takes images of shape (B, 3, {size}, {size}); these have shape {tuple(x.shape)}. "
-                f"Resize them, or build it with image_size equal to their height and width."
-            )
+            hint = "build it with image_size equal to their height and width"
+            raise ValueError(f"this SmallCNN takes images (B, 3, {size}, {size}); these have {tuple(x.shape)}: {hint}.")
         return self.head(self.blocks(x))  # (B, num_classes)

@@ -32,7 +32,7 @@ class VGG(Network):
         "cifar" averages over all positions and has a single linear layer, for images of about 32×32.
     attention : str or callable, default "none"
         A name or a class that `attn_lessons.attention.build_attention` takes.
-    blocks : iterable of int, default (1, 2, 3, 4, 5)
+    blocks : int or iterable of int, default (1, 2, 3, 4, 5)
         Which blocks get one, counted from 1.
     slot : {"before_pool", "before_relu", "after_pool"}, default "before_pool"
         Where in a block: between its last ReLU and its pooling, before that ReLU, or after the pooling.
@@ -78,7 +78,7 @@ class VGG(Network):
         batch_norm: bool = False,
         head: str = "imagenet",
         attention: str | Callable[..., nn.Module] = "none",
-        blocks: Iterable[int] = (1, 2, 3, 4, 5),
+        blocks: int | Iterable[int] = (1, 2, 3, 4, 5),
         slot: str = "before_pool",
         start: str = "own",
         width: float = 1,
@@ -93,8 +93,7 @@ class VGG(Network):
         one_of("slot", slot, SLOTS)
         whole_number("num_classes", num_classes, 1)
         whole_number("image_size", image_size, 32)
-        if not isinstance(blocks, Iterable):
-            raise TypeError(f"blocks={blocks!r} is not a list of whole numbers from 1 to 5: try blocks=[{blocks}].")
+        blocks = [blocks] if isinstance(blocks, int) else blocks
         blocks = sorted({whole_number("blocks", block, 1, 5) for block in blocks})
         if not isinstance(width, int | float) or not 1 <= 64 * width <= 640:
             raise ValueError(f"width={width!r} must be from 1/64 (one channel in the first block) to 10.")
@@ -108,17 +107,13 @@ class VGG(Network):
 
         pools = [index for index, layer in enumerate(self.features) if isinstance(layer, nn.MaxPool2d)]
         shift = SLOTS.index(slot) - 2
-        self.start, self.slots = start, {block: f"features.{pools[block - 1] + shift}" for block in blocks}
+        self.start = start
+        self.slots = {block: f"features.{pools[block - 1] + shift}" for block in blocks if attention != "none"}
         attach(self, attention, self.slots.values(), start, (3, image_size, image_size), **options)
-        if attention == "none":
-            self.slots = {}
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, 3, H, W)
         if x.dim() != 4 or x.shape[1] != 3 or min(x.shape[2:]) < 32:
-            raise ValueError(
-                f"VGG takes images of shape (B, 3, H, W), H and W at least 32, since five poolings halve them five "
-                f"times; these have shape {tuple(x.shape)}."
-            )
+            raise ValueError(f"VGG takes images (B, 3, H, W), H and W at least 32; these have {tuple(x.shape)}.")
         return self.classifier(self.avgpool(self.features(x)).flatten(1))  # (B, num_classes)
 
     @property
@@ -140,9 +135,8 @@ class VGG(Network):
 def avgpool_and_classifier(head: str, channels: int, num_classes: int) -> tuple[nn.Module, nn.Sequential]:
     if head == "cifar":
         return nn.AdaptiveAvgPool2d(1), nn.Sequential(nn.Linear(channels, num_classes))
-    hidden = [nn.Linear(channels * 7 * 7, 4096), nn.ReLU(), nn.Dropout()]
-    hidden += [nn.Linear(4096, 4096), nn.ReLU(), nn.Dropout()]
-    return nn.AdaptiveAvgPool2d(7), nn.Sequential(*hidden, nn.Linear(4096, num_classes))
+    layers = [(nn.Linear(width, 4096), nn.ReLU(), nn.Dropout()) for width in (channels * 7 * 7, 4096)]
+    return nn.AdaptiveAvgPool2d(7), nn.Sequential(*layers[0], *layers[1], nn.Linear(4096, num_classes))
 
 
 def initialise(model: VGG) -> None:

@@ -15,7 +15,7 @@ from .glyph_net import GlyphNet
 from .small_cnn import SmallCNN
 from .vgg import VGG
 
-KINDS = {"GlyphNet": GlyphNet, "SmallCNN": SmallCNN, "VGG": VGG}
+KINDS = {kind.__name__: kind for kind in (GlyphNet, SmallCNN, VGG)}
 MOST = 2 / 3  # of the weights in a file have to fit
 WRAPPINGS = ("state_dict", "model")  # what training scripts save the weights under
 PREFIXES = ("module.", "_orig_mod.", "model.")  # what DataParallel, torch.compile and Lightning put before every name
@@ -62,13 +62,10 @@ def load_matching(
     fitting, given = (sum(tensor.dim() > 0 for tensor in some.values()) for some in (fits, weights))
     only = {"network": [name for name in own if name not in weights], "weights": [n for n in weights if n not in own]}
     if not fitting:
-        raise ValueError("No name and shape of these weights is that of a weight in this network: are they another's?")
+        raise ValueError("No weight has the name and shape of one in this network: are they another network's?")
     if fitting < MOST * given and not allow_partial:
-        names = " and ".join(f"{some[0]!r} only in the {where}" for where, some in only.items() if some)
-        raise ValueError(
-            f"Only {fitting} of these {given} weights fit this network by name and shape{names and f' ({names})'}: "
-            f"rename the others, or load these alone with allow_partial=True."
-        )
+        names = ", ".join(f"{some[0]!r} only in the {where}" for where, some in only.items() if some) or "other shapes"
+        raise ValueError(f"Only {fitting} of {given} weights fit ({names}): rename them, or say allow_partial=True.")
     model.load_state_dict(fits, strict=False)
     return {
         "loaded": list(fits),
@@ -103,7 +100,7 @@ def trained(name: str) -> tuple[nn.Module, dict]:
     Returns
     -------
     (nn.Module, dict)
-        The network, and its file's header: ``network`` and ``arguments`` that built it, ``classes``, ``images``,
+        The network, and its file's header: ``network`` and ``arguments`` that built it, ``classes``, ``dataset``,
         ``test_accuracy`` (last epoch, 0 to 1), ``command``, ``recipe``, ``versions``, ``hardware``, ``date``.
 
     Raises
