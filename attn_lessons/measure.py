@@ -3,12 +3,12 @@
 Introduced in lesson 01 (seconds, bytes) and lesson 02 (parameters, MACs).
 """
 
-from __future__ import annotations
-
+import math
 import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from timeit import timeit
 
 import numpy as np
 import pandas as pd
@@ -64,20 +64,18 @@ def evaluation_mode(module: nn.Module) -> Iterator[None]:
             part.training = training
 
 
-def latency(functions: dict[str, Callable[[], object]], rounds: int = 15, least_ms: float = 2.0) -> pd.DataFrame:
+def latency(functions: dict[str, Callable[[], object]], rounds: int = 15) -> pd.DataFrame:
     """Time several functions side by side, so that a busy machine slows all of them alike.
 
     Every round times each function once, one after the other, and begins with the next one each time. A function that
-    takes less than `least_ms` is called several times per timing. On a CPU, all run on one thread: ratios then differ
-    less from one machine to another, and no thread waits for a second one whose core is busy.
+    takes less than 2 ms is called several times per timing. On a CPU, all run on one thread: ratios then differ less
+    from one machine to another, and no thread waits for a second one whose core is busy.
 
     Parameters
     ----------
     functions : dict of str to callable
         Each is called without arguments. The first is what the others are compared with.
     rounds : int, default 15
-    least_ms : float, default 2.0
-        Milliseconds that one timing should take at least.
 
     Returns
     -------
@@ -89,28 +87,26 @@ def latency(functions: dict[str, Callable[[], object]], rounds: int = 15, least_
     ms = np.zeros((rounds, len(calls)))
     torch.set_num_threads(1)
     try:
-        repeats = [max(1, int(np.ceil(least_ms / (1e3 * _seconds(call, 3))))) for call in calls]
+        repeats = [max(1, math.ceil(2 / milliseconds(call, 3))) for call in calls]
         for i in range(rounds):
             for j in np.roll(np.arange(len(calls)), i):
-                ms[i, j] = 1e3 * _seconds(calls[j], repeats[j])
+                ms[i, j] = milliseconds(calls[j], repeats[j])
     finally:
         torch.set_num_threads(threads)
-    ratio = ms / ms[:, :1]
-    low, middle, high = np.quantile(ratio, [0.25, 0.5, 0.75], axis=0)
-    return pd.DataFrame(
-        {"ms": np.median(ms, 0), "times_first": middle, "low": low, "high": high}, index=list(functions)
-    )
+    low, middle, high = np.quantile(ms / ms[:, :1], [0.25, 0.5, 0.75], axis=0)
+    columns = {"ms": np.median(ms, 0), "times_first": middle, "low": low, "high": high}
+    return pd.DataFrame(columns, index=list(functions))
 
 
-def _seconds(function: Callable[[], object], repeats: int) -> float:
-    """Seconds per call. A GPU works on its own clock: wait for it before and after."""
-    wait = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
-    wait()
-    start = time.perf_counter()
-    for _ in range(repeats):
-        function()
-    wait()
-    return (time.perf_counter() - start) / repeats
+def milliseconds(function: Callable[[], object], repeats: int) -> float:
+    """Per call, by a clock that waits for a GPU, which works on its own."""
+
+    def clock() -> float:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+    return 1e3 * timeit(function, timer=clock, number=repeats) / repeats
 
 
 def peak_memory(function: Callable[[], object]) -> int:
@@ -130,27 +126,23 @@ def peak_memory(function: Callable[[], object]) -> int:
 
 
 class _TensorBytes(TorchDispatchMode):
-    """Adds up the storages that operations return, and subtracts each again when it is freed."""
+    """Adds up the storages that operations return, as long as they live."""
 
     def __init__(self):
         super().__init__()
-        self.now = self.peak = 0
-        self.alive: set[int] = set()  # storages
+        self.peak, self.alive = 0, {}  # storage → bytes
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         result = func(*args, **(kwargs or {}))
-        before, after = (
-            [leaf.untyped_storage() for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor)]
-            for tree in ((args, kwargs), result)
-        )
-        known = self.alive | {storage._cdata for storage in before}
-        for storage in {storage._cdata: storage for storage in after if storage._cdata not in known}.values():
-            self.alive.add(storage._cdata)
-            self.now += storage.nbytes()
-            self.peak = max(self.peak, self.now)
-            weakref.finalize(storage, self.free, storage._cdata, storage.nbytes())
+        given, made = storages((args, kwargs)), storages(result)
+        for storage in made.keys() - given.keys() - self.alive.keys():
+            self.alive[storage] = made[storage].nbytes()
+            weakref.finalize(made[storage], self.alive.pop, storage)
+        self.peak = max(self.peak, sum(self.alive.values()))
         return result
 
-    def free(self, storage: int, size: int) -> None:
-        self.alive.discard(storage)
-        self.now -= size
+
+def storages(tree: object) -> dict[int, torch.UntypedStorage]:
+    """The memory behind the tensors in `tree`, by its address: views share theirs."""
+    found = [leaf.untyped_storage() for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor)]
+    return {storage._cdata: storage for storage in found}

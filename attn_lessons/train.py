@@ -7,13 +7,10 @@ they were stopped when they are called again with the same arguments.
 Introduced in lesson 09. A run in several processes: ``accelerate launch -m attn_lessons.train run …``.
 """
 
-from __future__ import annotations
-
 import argparse
 import ast
 import inspect
 import os
-import re
 import sys
 from dataclasses import replace
 from functools import partial
@@ -74,15 +71,13 @@ def run(options: argparse.Namespace, recipe: Recipe, about: dict[str, object]) -
     if not PartialState().is_main_process:
         return
     accuracy = epochs.test_accuracy.iloc[-1]
-    print(f"{train.name}: {100 * accuracy:.2f} % of {len(test):,} test images right after {recipe.epochs} epochs. Logs "
-          f"and weights: {options.folder}")  # fmt: skip
+    print(f"{train.name}: {100 * accuracy:.2f} % of {len(test):,} test images right after {recipe.epochs} epochs.")
     if options.weights:
         network = {"network": name, "arguments": arguments, "classes": train.classes, "dataset": train.name}
         network |= {"seed": options.seed, "test_accuracy": round(accuracy, 4)}
         options.weights.parent.mkdir(parents=True, exist_ok=True)
         save_weights(model, options.weights, network | about)
-        digits = {name: 4 for name in epochs if name != "learning_rate"}
-        epochs.round(digits).to_csv(options.weights.with_suffix(".csv"), index=False)
+        epochs.to_csv(options.weights.with_suffix(".csv"), index=False, float_format="%.4g")
 
 
 def sweep(options: argparse.Namespace, recipe: Recipe, about: dict[str, object]) -> None:
@@ -99,7 +94,7 @@ def sweep(options: argparse.Namespace, recipe: Recipe, about: dict[str, object])
         settings |= image_fingerprints(train, test)
     about |= {"settings": settings, "seeds": options.seeds}
     variants = {name: partial(build, *architecture(name, example, options), options) for name in options.attention}
-    record(options.out, variants, data, recipe, options.seeds, about, example.images.shape[1:], score)
+    record(options.out, variants, data, recipe, options.seeds, about, score)
 
 
 # ---------------------------------------------------------------------------------------------- the command line
@@ -191,23 +186,18 @@ def subset(train: ImageSet, test: ImageSet, n_images: int | None, seed: int) -> 
 # ---------------------------------------------------------------------------------------------- networks
 def architecture(variant: str, dataset: ImageSet, options: argparse.Namespace) -> tuple[str, dict[str, object]]:
     """A class of `attn_lessons.models` and its arguments, for a mechanism or for "deep", the control."""
-    size, classes = dataset.images.shape[-1], {"num_classes": len(dataset.classes)}
+    size, arguments = dataset.images.shape[-1], {"num_classes": len(dataset.classes)}
     if options.network == "glyph_net" and variant == "deep":
-        return "GlyphNet", classes | {"deep": True}
+        return "GlyphNet", arguments | {"deep": True}
     if options.network == "glyph_net":  # with feature maps of a quarter of the image's size
-        chosen = read_variant(variant, reduction=options.reduction, norm=True, size=(size // 4, size // 4))
-        return "GlyphNet", classes | chosen
-    chosen = classes | {"image_size": size} | read_variant(variant, reduction=options.reduction)
+        common = {"norm": True, "size": (size // 4, size // 4)}
+        return "GlyphNet", arguments | read_variant(variant, reduction=options.reduction, **common)
+    arguments |= {"image_size": size} | read_variant(variant, reduction=options.reduction)
     if options.network == "small_cnn":
-        return "SmallCNN", chosen
-    depth, norm = re.fullmatch(r"vgg(\d+)(_bn)?", options.network).groups()
-    vgg = {
-        "depth": int(depth),
-        "batch_norm": norm is not None,
-        "head": "cifar",
-        "width": 1 if options.width is None else options.width,
-    }
-    return "VGG", vgg | {"blocks": options.blocks or [1, 2, 3, 4, 5]} | chosen
+        return "SmallCNN", arguments
+    vgg = {"depth": int(options.network[3:5]), "batch_norm": options.network.endswith("_bn"), "head": "cifar"}
+    vgg |= {"width": 1 if options.width is None else options.width, "blocks": options.blocks or [1, 2, 3, 4, 5]}
+    return "VGG", vgg | arguments
 
 
 def read_variant(variant: str, **common: object) -> dict[str, object]:

@@ -296,7 +296,7 @@ def twins():
 
 
 def test_compare_has_one_row_per_variant_and_seed(twins):
-    columns = ["variant", "seed", "accuracy", "train_accuracy", "parameters", "seconds"]
+    columns = ["variant", "seed", "accuracy", "train_accuracy", "parameters"]
     assert twins.runs.columns.tolist() == columns
     assert twins.runs[["variant", "seed"]].values.tolist() == [["one", 0], ["other", 0], ["one", 1], ["other", 1]]
     assert (twins.runs.parameters == parameters(tiny())).all()
@@ -374,7 +374,7 @@ def test_a_recording_says_how_it_was_made(name):
 @pytest.mark.parametrize("name", [name for name in RECORDINGS if "attn_lessons.train" in recorded(name)[1]["command"]])
 def test_a_training_recording_has_one_row_per_run(name):
     runs, header = recorded(name)
-    assert {"data", "variant", "seed", "accuracy", "train_accuracy", "parameters", "seconds"} <= set(runs.columns)
+    assert {"data", "variant", "seed", "accuracy", "train_accuracy", "parameters"} <= set(runs.columns)
     assert runs.accuracy.between(0, 1).all() and not runs.duplicated(["data", "variant", "seed"]).any()
     assert "recipe" in header
 

@@ -6,18 +6,5 @@ from .comparison import compare, paired_difference, recorded, summary, train_onc
 from .loop import evaluate, fit, predict, prepare
 from .recipe import RECIPES, Recipe
 
-__all__ = [
-    "RECIPES",
-    "Recipe",
-    "compare",
-    "evaluate",
-    "fit",
-    "paired_difference",
-    "predict",
-    "prepare",
-    "progress_bar",
-    "recorded",
-    "save_weights",
-    "summary",
-    "train_once",
-]
+__all__ = ["RECIPES", "Recipe", "compare", "evaluate", "fit", "paired_difference", "predict", "prepare", "progress_bar",
+           "recorded", "save_weights", "summary", "train_once"]  # fmt: skip

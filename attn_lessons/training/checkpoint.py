@@ -3,8 +3,6 @@
 Introduced in lesson 09.
 """
 
-from __future__ import annotations
-
 import inspect
 import json
 import os
@@ -12,17 +10,13 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from safetensors.torch import save_file
 from torch import nn
 
 from ..datasets import ImageSet
-from .log import Log
-
-if TYPE_CHECKING:
-    from accelerate import Accelerator
+from .log import must_be_alike
 
 
 class Checkpoint:
@@ -39,20 +33,13 @@ class Checkpoint:
     generators : dict of str to torch.Generator
         The run's own generators. Torch's global ones are saved as well, since dropout uses them.
     logs : dict of str to Log
-        Their rows are saved, too: a log of a run that goes on has no row of an epoch that is trained again.
+        "batches" and "epochs". Their rows are saved, too: a log of a run that goes on has no row of an epoch that is
+        trained again.
     accelerator : accelerate.Accelerator
         Of several processes, the first one saves, and all of them load.
     """
 
-    def __init__(
-        self,
-        folder: Path | None,
-        run: dict,
-        parts: dict[str, object],
-        generators: dict[str, torch.Generator],
-        logs: dict[str, Log],
-        accelerator: Accelerator,
-    ):
+    def __init__(self, folder: Path | None, run: dict, parts: dict, generators: dict, logs: dict, accelerator):
         self.path = folder and folder / "last.pt"
         self.run = json.loads(json.dumps(run))  # plain Python: torch.load refuses NumPy's numbers
         self.parts = parts | ({"scaler": accelerator.scaler} if accelerator.scaler else {})  # of fp16
@@ -62,20 +49,20 @@ class Checkpoint:
             self.generators["cuda"] = torch.cuda.default_generators[device.index]
         self.logs, self.accelerator = logs, accelerator
 
-    def save(self, epoch: int, tested: dict[str, float], best: bool) -> None:
-        """Write the state after `epoch` epochs, and, if no epoch has tested better, the weights once more.
+    def save(self) -> None:
+        """Write the state after the last epoch of the log, and, if no epoch has tested better, the weights once more.
 
         The best weights are for looking at. Their accuracy is no result: the test set has chosen them.
         """
         if self.path is None or not self.accelerator.is_main_process:
             return
-        if best:
-            about = {"epoch": epoch} | tested | self.run
+        epochs = self.logs["epochs"].rows
+        if epochs and all(epochs[-1]["test_accuracy"] > row["test_accuracy"] for row in epochs[:-1]):
+            about = {name: epochs[-1][name] for name in ("epoch", "test_loss", "test_accuracy")} | self.run
             save_weights(self.parts["model"], self.path.with_name("best.safetensors"), about)
-        state = {"epoch": epoch, "run": self.run}
+        state = {"epoch": len(epochs), "run": self.run, "rows": {name: log.rows for name, log in self.logs.items()}}
         state["parts"] = {name: part.state_dict() for name, part in self.parts.items()}
         state["generators"] = {name: generator.get_state() for name, generator in self.generators.items()}
-        state["rows"] = {name: log.rows for name, log in self.logs.items()}
         with beside(self.path) as path:
             torch.save(state, path)
 
@@ -99,14 +86,9 @@ class Checkpoint:
             raise ValueError(
                 f"{self.path} is not a checkpoint that can be read ({why}): delete it to start again."
             ) from None
-        for name, value in self.run.items():
-            if run.get(name) != value and epoch == 0:
-                return 0
-            if run.get(name) != value:
-                raise ValueError(
-                    f"{self.path.parent} holds a run with {name} {run.get(name)!r}, and this one has {value!r}: name "
-                    f"another folder, or delete that one."
-                )
+        if epoch == 0 and run != self.run:
+            return 0
+        must_be_alike(f"{self.path.parent} holds a run", run, self.run, "folder, or delete that one")
         for name, part in self.parts.items():
             part.load_state_dict(state["parts"][name])
         for name, generator in self.generators.items():
@@ -121,24 +103,23 @@ class Checkpoint:
 
 def network_fingerprint(network: nn.Module) -> str:
     """Tells this network from others: the number of its layers, and a checksum of their kinds, options and shapes."""
-    parts = [(name, type(part).__name__ if name else "", options_of(part)) for name, part in network.named_modules()]
+    layers = []
+    for name, layer in network.named_modules():
+        kept = {option: vars(layer).get(option) for option in inspect.signature(type(layer)).parameters}
+        plain = {k: value for k, value in kept.items() if isinstance(value, bool | int | float | str | tuple | list)}
+        layers.append((name, type(layer).__name__ if name else "", plain))  # num_heads, kernel_size, …
     shapes = [(name, tuple(tensor.shape)) for name, tensor in network.state_dict().items()]
-    return f"{len(parts) - 1} layers {zlib.crc32(repr((parts, shapes)).encode()):08x}"
-
-
-def options_of(module: nn.Module) -> dict[str, object]:
-    """The plain arguments that it was built with, if it keeps them under their names: num_heads, kernel_size, …"""
-    kept = {name: vars(module).get(name) for name in inspect.signature(type(module)).parameters}
-    return {name: value for name, value in kept.items() if isinstance(value, bool | int | float | str | tuple | list)}
+    return f"{len(layers) - 1} layers {zlib.crc32(repr((layers, shapes)).encode()):08x}"
 
 
 def image_fingerprints(train: ImageSet, test: ImageSet) -> dict[str, str]:
     """Name, number and checksum of the images to train on, and of those to test on."""
-    fingerprints = {}
-    for what, dataset in (("training images", train), ("test images", test)):
-        crc = zlib.crc32(dataset.labels.cpu().numpy(), zlib.crc32(dataset.images.cpu().contiguous().numpy()))
-        fingerprints[what] = f"{len(dataset)} of {dataset.name} {crc:08x}"
-    return fingerprints
+
+    def fingerprint(images: ImageSet) -> str:
+        crc = zlib.crc32(images.labels.cpu().numpy(), zlib.crc32(images.images.cpu().contiguous().numpy()))
+        return f"{len(images)} of {images.name} {crc:08x}"
+
+    return {"training images": fingerprint(train), "test images": fingerprint(test)}
 
 
 def save_weights(model: nn.Module, path: Path, about: dict) -> None:

@@ -3,12 +3,9 @@
 Introduced in lesson 01; lesson 09 shows why one seed each is not enough.
 """
 
-from __future__ import annotations
-
 import json
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import pandas as pd
 import torch
@@ -23,21 +20,20 @@ from .loop import evaluate, fit
 from .recipe import Recipe
 
 
-@dataclass
-class Comparison:
+class Comparison(NamedTuple):
     """Runs of several variants over the same seeds.
 
     Attributes
     ----------
     runs : pandas.DataFrame
-        One row per run: ``variant``, ``seed``, ``accuracy`` and ``train_accuracy`` (last epoch, 0 to 1),
-        ``parameters``, ``seconds``.
+        One row per run: ``variant``, ``seed``, ``accuracy`` and ``train_accuracy`` (last epoch, 0 to 1), and
+        ``parameters``.
     models : dict
         (variant, seed) → the trained network.
     """
 
     runs: pd.DataFrame
-    models: dict[tuple[str, int], nn.Module] = field(repr=False)
+    models: dict[tuple[str, int], nn.Module]
 
 
 def compare(
@@ -83,14 +79,9 @@ def train_once(
     """One run: the trained network, and its row."""
     torch.manual_seed(seed)
     model = build()
-    start = time.perf_counter()
-    history = fit(model, train, None, recipe, seed, progress=False)
-    return model, {
-        "accuracy": evaluate(model, test)["accuracy"],
-        "train_accuracy": history.epochs.train_accuracy.iloc[-1],
-        "parameters": parameters(model),
-        "seconds": time.perf_counter() - start,
-    }
+    trained = fit(model, train, None, recipe, seed, progress=False).epochs.train_accuracy.iloc[-1]
+    accuracy = evaluate(model, test)["accuracy"]
+    return model, {"accuracy": accuracy, "train_accuracy": trained, "parameters": parameters(model)}
 
 
 def must_be_one_data_set(runs: pd.DataFrame) -> None:
@@ -137,8 +128,8 @@ def paired_difference(runs: pd.DataFrame, variant: str, baseline: str) -> dict[s
 
     must_be_one_data_set(runs)
     table = runs.pivot(index="seed", columns="variant", values="accuracy")
-    for argument, name in (("variant", variant), ("baseline", baseline)):
-        one_of(argument, name, table.columns)
+    one_of("variant", variant, table.columns)
+    one_of("baseline", baseline, table.columns)
     difference = (table[variant] - table[baseline]).dropna()
     n, mean = len(difference), float(difference.mean())
     if n == 0:
@@ -158,10 +149,9 @@ def recorded(name: str) -> tuple[pd.DataFrame, dict]:
     Returns
     -------
     (pandas.DataFrame, dict)
-        One row per run, with the columns of `Comparison.runs`, in most recordings also ``data`` and ``step_ms`` (a
-        forward and backward pass of one batch, in turns with the other variants; milliseconds), on GlyphWorld
-        ``cam_on_target``, ``gates_on_target`` and their ``chance``; the benchmarks have their own columns. And the
-        header: command, hardware, versions, date, for runs the recipe.
+        One row per run, with the columns of `Comparison.runs` and ``data``, on GlyphWorld also ``cam_on_target``,
+        ``gates_on_target`` and their ``chance``; the benchmarks have their own columns. And the header: command,
+        hardware, versions, date, for runs the recipe.
 
     Raises
     ------

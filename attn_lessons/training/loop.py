@@ -3,12 +3,11 @@
 Introduced in lesson 01; lesson 09 takes it apart.
 """
 
-from __future__ import annotations
-
 import math
 import time
-from dataclasses import dataclass
+from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 import torch
@@ -25,8 +24,7 @@ from .processes import start_accelerator
 from .recipe import OPTIMIZERS, Recipe
 
 
-@dataclass
-class History:
+class History(NamedTuple):
     """The log of a run as pandas tables: `batches`, one row per batch, and `epochs`, one row per epoch."""
 
     batches: pd.DataFrame
@@ -92,16 +90,15 @@ def fit(
     train, test = train.to(device), None if test is None else test.to(device)
     shuffling = torch.Generator().manual_seed(seed)  # on the CPU: the same order on every device
     augmentation = torch.Generator(device).manual_seed(seed)
-    optimizer = OPTIMIZERS[recipe.optimizer](
-        model.parameters(), lr=float(recipe.learning_rate), weight_decay=float(recipe.weight_decay)
-    )
+    rates = {"lr": float(recipe.learning_rate), "weight_decay": float(recipe.weight_decay)}
+    optimizer = OPTIMIZERS[recipe.optimizer](model.parameters(), **rates)
     scheduler = recipe.scheduler(optimizer, recipe.epochs * per_epoch)
 
     with (
         start_accelerator(device, recipe) as accelerator,
         alone_in(written := folder if accelerator.is_main_process else None),
-        Log(written, "batches") as batches,
-        Log(written, "epochs") as epochs,
+        closing(Log(written and written / "batches.csv")) as batches,
+        closing(Log(written and written / "epochs.csv")) as epochs,
         progress_bar(recipe.epochs * per_epoch, "training", progress and accelerator.is_main_process) as bar,
         in_one_sentence(recipe, batches.rows, folder),
     ):
@@ -117,7 +114,7 @@ def fit(
         batches.start(), epochs.start(), bar.update(done * per_epoch)
         if not done:  # a run that is stopped in its first epoch starts from these weights again
             accelerator.wait_for_everyone()
-            checkpoint.save(0, {}, best=False)
+            checkpoint.save()
         processes = accelerator.num_processes
         network = DistributedDataParallel(model) if processes > 1 else model  # averages the gradients
         mine = slice(accelerator.process_index, None, processes)  # this process's images of a batch
@@ -149,28 +146,25 @@ def fit(
                     scheduler.step()
                 bar.update()
 
-            trained = (
-                pd.DataFrame(batches.rows[-per_epoch:])[["loss", "accuracy"]].mean().add_prefix("train_").to_dict()
-            )
+            trained = pd.DataFrame(batches.rows[-per_epoch:])[["loss", "accuracy"]].mean().to_dict()
             if recipe.schedule == "step":
                 scheduler.step()
             elif recipe.schedule == "plateau":
-                scheduler.step(trained["train_loss"])
-            tested, best = {}, False
-            if test is not None:
-                tested = {f"test_{name}": value for name, value in evaluate(model, test).items()}
-                best = all(tested["test_accuracy"] > row["test_accuracy"] for row in epochs.rows)
-            must_be_finite(model, tested)  # no further batch would reveal what the last step has done
-            row = {"epoch": epoch, "learning_rate": learning_rate, **trained, **tested}
+                scheduler.step(trained["loss"])
+            tested = {} if test is None else evaluate(model, test)
+            must_be_finite(model, tested.get("loss", 0))  # no further batch would reveal what the last step has done
+            row = {"epoch": epoch, "learning_rate": learning_rate}
+            row |= {f"train_{name}": value for name, value in trained.items()}
+            row |= {f"test_{name}": value for name, value in tested.items()}
             epochs.append(**row, seconds=time.perf_counter() - start)
-            checkpoint.save(epoch, tested, best)
+            checkpoint.save()
     return History(pd.DataFrame(batches.rows), pd.DataFrame(epochs.rows))
 
 
-def must_be_finite(model: nn.Module, tested: dict[str, float]) -> None:
+def must_be_finite(model: nn.Module, test_loss: float) -> None:
     """Stop a run whose last step has ruined the weights, before anything of it is kept."""
-    if not math.isfinite(tested.get("test_loss", 0)):
-        raise FloatingPointError(f"the test loss is {tested['test_loss']}")
+    if not math.isfinite(test_loss):
+        raise FloatingPointError(f"the test loss is {test_loss}")
     for name, weights in model.named_parameters():
         if not weights.isfinite().all():
             raise FloatingPointError(f"{name} is no longer finite")

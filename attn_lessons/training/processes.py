@@ -3,22 +3,16 @@
 Introduced in lesson 09.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import torch
 
 from .recipe import Recipe
 
-if TYPE_CHECKING:
-    from accelerate import Accelerator
-
 
 @contextmanager
-def start_accelerator(device: torch.device, recipe: Recipe) -> Iterator[Accelerator]:
+def start_accelerator(device: torch.device, recipe: Recipe) -> Iterator:
     """accelerate's `Accelerator` for one run on `device`.
 
     Raises
@@ -36,8 +30,8 @@ def start_accelerator(device: torch.device, recipe: Recipe) -> Iterator[Accelera
     processes = accelerator.num_processes
     try:
         if recipe.batch_size % processes:
-            raise ValueError(f"batch_size={recipe.batch_size} cannot be shared evenly by {processes} processes: "
-                             f"choose a multiple of {processes}.")  # fmt: skip
+            why = f"cannot be shared evenly by {processes} processes: choose a multiple of {processes}"
+            raise ValueError(f"batch_size={recipe.batch_size} {why}.")
         yield accelerator
     finally:
         # accelerate keeps one state for the whole process. Without it, the next run may choose another precision, and

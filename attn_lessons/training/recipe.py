@@ -3,8 +3,6 @@
 Introduced in lesson 01; lesson 09 builds the modern one step by step.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -67,10 +65,11 @@ class Recipe:
     precision: str = "fp32"
 
     def __post_init__(self):
-        for argument, allowed in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("precision", PRECISIONS)):
-            one_of(argument, getattr(self, argument), allowed)
-        for argument in ("epochs", "batch_size"):
-            whole_number(argument, getattr(self, argument), 1)
+        one_of("optimizer", self.optimizer, OPTIMIZERS)
+        one_of("schedule", self.schedule, SCHEDULES)
+        one_of("precision", self.precision, PRECISIONS)
+        whole_number("epochs", self.epochs, 1)
+        whole_number("batch_size", self.batch_size, 1)
         if real_number("learning_rate", self.learning_rate, 0) == 0:
             raise ValueError(f"learning_rate={self.learning_rate!r} trains nothing: choose a number above 0.")
         real_number("weight_decay", self.weight_decay, 0)
