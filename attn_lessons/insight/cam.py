@@ -11,7 +11,7 @@ from contextlib import redirect_stderr
 import cv2
 import torch
 from matplotlib.axes import Axes
-from pytorch_grad_cam import AblationCAM, AblationLayer, GradCAM, HiResCAM, LayerCAM
+from pytorch_grad_cam import AblationCAM, AblationLayer, GradCAM, LayerCAM
 from pytorch_grad_cam.base_cam import BaseCAM
 from pytorch_grad_cam.utils.image import show_cam_on_image
 from torch import nn
@@ -44,7 +44,6 @@ class Silence(AblationLayer):
 
 METHODS = {
     "gradcam": GradCAM,
-    "hirescam": HiResCAM,
     "layercam": LayerCAM,
     "ablationcam": lambda model, layers: AblationCAM(model, layers, ablation_layer=Silence()),
     "mean_of_channels": MeanOfChannels,
@@ -69,7 +68,7 @@ def cam(
         uint8 (n, 3, H, W), prepared here as for training; or floating-point, exactly what the model takes.
     labels : torch.Tensor, optional
         int64 (n,), the class asked about in each image; the model's own answer if none are given.
-    method : {"gradcam", "hirescam", "layercam", "ablationcam", "mean_of_channels"}, default "gradcam"
+    method : {"gradcam", "layercam", "ablationcam", "mean_of_channels"}, default "gradcam"
         The last is a baseline that looks at no class; see `MeanOfChannels`.
     layer : nn.Module, optional
         A module of `model` that gives maps (n, C, h, w); `target_layer` if none is given.
@@ -88,8 +87,8 @@ def cam(
 
     Notes
     -----
-    Selvaraju et al.: Grad-CAM. ICCV 2017. https://arxiv.org/abs/1610.02391. Draelos, Carin: HiResCAM. 2020.
-    https://arxiv.org/abs/2011.08891. Jiang et al.: LayerCAM. TIP 2021. Ramaswamy et al.: Ablation-CAM. WACV 2020.
+    Selvaraju et al.: Grad-CAM. ICCV 2017. https://arxiv.org/abs/1610.02391. Jiang et al.: LayerCAM. TIP 2021.
+    Ramaswamy et al.: Ablation-CAM. WACV 2020.
 
     Examples
     --------

@@ -14,7 +14,6 @@ from torch import nn
 
 from ..attention.base import reset
 from ..measure import evaluation_mode
-from ..models.network import Network
 from ..models.slot_table import forward_calls
 from .feature_maps import network_input
 from .localise import must_be_finite
@@ -37,8 +36,8 @@ def randomised(model: nn.Module, images: torch.Tensor) -> Iterator[tuple[str, nn
     ------
     name, network : str, nn.Module
         The layer that has just been re-initialised, and a copy of the network. It is the same copy every time: be done
-        with it before you ask for the next. A module with a ``reset_parameters``, as every mechanism has, counts as one
-        layer; a network with a ``reset_parameters`` of its own decides how its layers start.
+        with it before you ask for the next. A layer is a module with weights of its own; a network or mechanism with a
+        ``reset_parameters`` decides how its layers start.
 
     Examples
     --------
@@ -48,7 +47,6 @@ def randomised(model: nn.Module, images: torch.Tensor) -> Iterator[tuple[str, nn
     """
     twin, fresh = copy.deepcopy(model), copy.deepcopy(model)
     reset(fresh)
-    modules = dict(twin.named_modules())
     with evaluation_mode(twin), forward_calls(twin) as calls:
         twin(network_input(twin, images[:1]))
     turns = {name: turn for turn, (name, _, _) in enumerate(calls)}  # the last, where a layer ran several times
@@ -57,32 +55,15 @@ def randomised(model: nn.Module, images: torch.Tensor) -> Iterator[tuple[str, nn
         """Of a layer whose weights are used without calling it: that of what holds it."""
         return turns[name] if name in turns else turn(name.rpartition(".")[0])
 
-    for name in sorted(reversed(list(layers(twin))), key=turn, reverse=True):
-        layer, whole = modules[name], is_whole(modules[name])
-        start = fresh.get_submodule(name).state_dict()
-        for key, values in chain(layer.named_parameters(recurse=whole), layer.named_buffers(recurse=whole)):
+    names = [name for name, part in twin.named_modules() if list(part.parameters(recurse=False))]
+    for name in sorted(reversed(names), key=turn, reverse=True):
+        layer, start = twin.get_submodule(name), fresh.get_submodule(name).state_dict()
+        for key, values in chain(layer.named_parameters(recurse=False), layer.named_buffers(recurse=False)):
             if hasattr(layer, "reset_parameters"):
                 values.copy_(start[key])
             else:  # it does not say how its weights start: noise as large as they are
                 values.copy_(torch.randn_like(values) * values.square().mean().sqrt())
         yield name, twin
-
-
-def layers(module: nn.Module, name: str = "") -> Iterator[str]:
-    """The name of every layer in `module`, which is called `name`."""
-    if name and is_whole(module):
-        yield name
-        return
-    if list(module.parameters(recurse=False)):
-        yield name
-    for child, part in module.named_children():
-        yield from layers(part, f"{name}.{child}".lstrip("."))
-
-
-def is_whole(module: nn.Module) -> bool:
-    """Whether a module is one layer with all that is in it: a mechanism is, torch's layers may have one attached."""
-    own = hasattr(module, "reset_parameters") and not isinstance(module, Network)
-    return own and not type(module).__module__.startswith("torch.nn")
 
 
 def similarity(maps: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
