@@ -19,12 +19,11 @@ from torchvision.datasets import CIFAR10, CIFAR100
 
 from attn_lessons.datasets import (
     DownloadError,
-    cifar,
     cifar10,
     cifar100,
     glyphworld_100,
     hundred_classes,
-    tiny,
+    photographs,
     tiny_imagenet,
 )
 from attn_lessons.datasets.hundred import BOX, RADII
@@ -132,7 +131,7 @@ def test_altered_files_are_named_and_never_unpickled(folder, monkeypatch, packed
 def test_reads_the_files_of_the_hub(kind, folder, monkeypatch):
     """Small ones in its format, whose list of classes has "cra" for "crab"."""
     read, name, _, count = READ[kind]
-    repository, revision, inside, column, _ = cifar.HUB[name]
+    repository, revision, inside, column, _ = photographs.HUB[name]
     target = folder / name.lower() / inside
     target.mkdir(parents=True)
     generator, sha256, expected = np.random.default_rng(0), {}, {}
@@ -149,7 +148,7 @@ def test_reads_the_files_of_the_hub(kind, folder, monkeypatch):
         file = target / f"{part}-00000-of-00001.parquet"
         pyarrow.parquet.write_table(table, file)
         sha256[part], expected[part] = hashlib.sha256(file.read_bytes()).hexdigest(), (images, labels)
-    monkeypatch.setitem(cifar.HUB, name, (repository, revision, inside, column, sha256))
+    monkeypatch.setitem(photographs.HUB, name, (repository, revision, inside, column, sha256))
     for ours, (images, labels) in zip(read(download=False), expected.values(), strict=True):
         assert ours.name == name and len(ours.classes) == count and ours.classes[-1] == "crab"
         assert torch.equal(ours.images, torch.from_numpy(images).permute(0, 3, 1, 2)) and ours.images.is_contiguous()
@@ -218,7 +217,7 @@ def test_tiny_imagenet(folder, monkeypatch):
             "tiny-imagenet-200/val/val_annotations.txt", "val_0.JPEG\tn2\t0\t0\t9\t9\nval_1.JPEG\tn1\t0\t0\t9\t9\n"
         )
     data = (folder / "tiny-imagenet-200.zip").read_bytes()
-    monkeypatch.setattr(tiny, "SHA256", hashlib.sha256(data).hexdigest())
+    monkeypatch.setattr(photographs, "TINY_SHA256", hashlib.sha256(data).hexdigest())
     train, test = tiny_imagenet(download=False)
     assert train.classes == ("fish, goldfish", "cat") and train.images.shape == (3, 3, 64, 64)
     assert train.images[:, 0, 5, 5].tolist() == [20, 30, 10] and train.labels.tolist() == [0, 0, 1]

@@ -10,7 +10,7 @@ from scipy.stats import chi2_contingency, chisquare
 from torch import nn
 
 from attn_lessons.datasets import CEILINGS, PUZZLES, ImageSet, Scene, glyphworld, normalise, puzzles, scene
-from attn_lessons.datasets.scene import COLORS, SHAPES, SKY, STAR, WHITE, Draw, depth, glyph_sprites, grid
+from attn_lessons.datasets.scene import COLORS, GLYPHS, SHAPES, SKY, STAR, WHITE, Draw, depth, glyph_sprites, grid
 
 NAMES = tuple(PUZZLES)
 RARE = 1e-3  # chance tests are at 99.9 % confidence; the seeds are fixed, so what passes once passes for ever
@@ -128,7 +128,7 @@ def test_masks_are_disjoint_and_where_something_is(many):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_target_has_the_shape_that_the_label_names(name):
     dataset = glyphworld(name, 200, seed=3)
-    outlines = [{cropped(sprite[1] > 0).tobytes() for sprite in sprites} for sprites in glyph_sprites()]
+    outlines = [{cropped(sprite[1] > 0).tobytes() for sprite in sprites} for sprites in glyph_sprites(**GLYPHS)]
     targets = dataset.masks["target"].numpy().copy()
     if name == "frames":
         targets[:, :, 32:] = False  # one of the two

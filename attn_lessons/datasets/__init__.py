@@ -1,33 +1,16 @@
 """Images as one uint8 tensor: GlyphWorld, CIFAR, folders and zips of image files, and augmentation on the device."""
 
 from .augment import cutmix, cutout, mixup, normalise, random_crop, random_flip
-from .cifar import cifar10, cifar100
 from .download import DownloadError, data_folder
 from .folder import image_folder
 from .hundred import glyphworld_100, hundred_classes
 from .image_set import ImageSet
+from .photographs import cifar10, cifar100, tiny_imagenet
 from .puzzles import CEILINGS, PUZZLES, glyphworld
 from .scene import Scene
-from .tiny import tiny_imagenet
 
 __all__ = [
-    "CEILINGS",
-    "PUZZLES",
-    "DownloadError",
-    "ImageSet",
-    "Scene",
-    "cifar10",
-    "cifar100",
-    "cutmix",
-    "cutout",
-    "data_folder",
-    "glyphworld",
-    "glyphworld_100",
-    "hundred_classes",
-    "image_folder",
-    "mixup",
-    "normalise",
-    "random_crop",
-    "random_flip",
-    "tiny_imagenet",
-]
+    "CEILINGS", "PUZZLES", "DownloadError", "ImageSet", "Scene", "cifar10", "cifar100", "cutmix", "cutout",
+    "data_folder", "glyphworld", "glyphworld_100", "hundred_classes", "image_folder", "mixup", "normalise",
+    "random_crop", "random_flip", "tiny_imagenet",
+]  # fmt: skip

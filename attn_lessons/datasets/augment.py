@@ -109,7 +109,6 @@ def mixup(
             [0.5037, 0.0000, 0.4963]])
     """
     check(images)
-    whole_number("num_classes", num_classes, 1)
     fraction = torch.rand((), generator=generator, device=images.device)
     exact = images.to(torch.promote_types(images.dtype, torch.float32))
     out = torch.lerp(exact.roll(1, 0), exact, fraction.to(exact))
@@ -132,7 +131,6 @@ def cutmix(
     (torch.Size([4, 3, 8, 8]), tensor([1., 1., 1., 1.]))
     """
     _, _, height, width = check(images)
-    whole_number("num_classes", num_classes, 1)
     draws = torch.rand(3, generator=generator, device=images.device)
     half = 0.5 * draws[0].sqrt()  # of the side
     inside = []
@@ -146,7 +144,7 @@ def cutmix(
 
 def mixed_labels(labels: torch.Tensor, num_classes: int, fraction: torch.Tensor) -> torch.Tensor:
     """`fraction` at each label, the rest at the one before it in the batch: (n,) → (n, num_classes)."""
-    own = F.one_hot(labels, num_classes).float()
+    own = F.one_hot(labels, whole_number("num_classes", num_classes, 1)).float()
     return torch.lerp(own.roll(1, 0), own, fraction)
 
 

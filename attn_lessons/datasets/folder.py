@@ -5,10 +5,11 @@ Plain plumbing: the photographs of the recorded runs are read with it, and Tiny-
 
 import io
 import os
+import posixpath
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".w
 SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation"}
 
 
-def image_folder(path: str | os.PathLike, size: int | None = None) -> ImageSet:
+def image_folder(path: str | os.PathLike, size: int) -> ImageSet:
     """Read every image under ``path/class/``, in sorted order.
 
     Parameters
@@ -30,22 +31,21 @@ def image_folder(path: str | os.PathLike, size: int | None = None) -> ImageSet:
     path : path
         A folder, laid out as for `torchvision.datasets.ImageFolder`, or a zip with the same layout, which is read
         without being unpacked. Folders that merely wrap the class folders are skipped.
-    size : int, optional
-        Resize each image to size×size pixels, whatever its proportions. Needed where the images differ in size.
+    size : int
+        Each image is resized to size×size pixels, whatever its proportions.
 
     Returns
     -------
     ImageSet
-        images uint8 (n, 3, H, W); a grey image gets three equal channels. The classes are the names of the
+        images uint8 (n, 3, size, size); a grey image gets three equal channels. The classes are the names of the
         folders, sorted; the set is named after `path`.
 
     Raises
     ------
     FileNotFoundError
-        If there is nothing at `path`.
+        If there is neither a folder nor a zip at `path`.
     ValueError
-        If there are no images, images outside class folders, "train" and "test" side by side, a file that is
-        broken, or images of different sizes without `size`.
+        If there are no images, images outside class folders, "train" and "test" side by side, or a broken file.
 
     Examples
     --------
@@ -53,38 +53,25 @@ def image_folder(path: str | os.PathLike, size: int | None = None) -> ImageSet:
     >>> images  # doctest: +SKIP
     ImageSet('pets': 7390 images of 32×32, 37 classes)
     """
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"path={str(path)!r} is neither a folder nor a zip.")
-    if size is not None:
-        whole_number("size", size, 1)
+    path, size = Path(path), whole_number("size", size, 1)
     with opened(path) as (names, read):
         names = sorted((name for name in names if is_image(name)), key=lambda name: name.split("/"))
         of_class = class_names(path, names)
-        classes = tuple(sorted(set(of_class)))
+        classes = sorted(set(of_class))
         images = decoded(path, names, read, size)
-    labels = torch.tensor([classes.index(name) for name in of_class])
-    return ImageSet(path.stem, images, labels, classes)
+    return ImageSet(path.stem, images, torch.tensor([classes.index(name) for name in of_class]), classes)
 
 
-def decoded(path: Path, names: list[str], read: Callable[[str], bytes], size: int | None = None) -> torch.Tensor:
-    """The images called `names`, in this order: uint8 (n, 3, H, W). `path` is only named in errors."""
-    images = None
+def decoded(path: Path, names: Sequence, read: Callable[[str], bytes], size: int) -> torch.Tensor:
+    """The images called `names`, in this order: uint8 (n, 3, size, size). `path` is only named in errors."""
+    images = np.empty((len(names), 3, size, size), np.uint8)
     with progress_bar(len(names), path.stem, unit="images") as bar:
         for i, name in enumerate(names):
             try:
-                image = opened_image(read(name))
+                image = opened_image(read(name)).resize((size, size), Image.Resampling.BILINEAR)
             except (OSError, ValueError, SyntaxError, RuntimeError, zipfile.BadZipFile) as error:
                 raise ValueError(f"{name} in {path} is not an image that can be read ({error}).") from error
-            if size is not None:
-                image = image.resize((size, size), Image.Resampling.BILINEAR)
-            pixels = np.array(image).transpose(2, 0, 1)  # (3, H, W)
-            if images is None:
-                images = np.empty((len(names), *pixels.shape), np.uint8)
-            if pixels.shape != images.shape[1:]:
-                (h0, w0), (h, w) = images.shape[2:], pixels.shape[1:]
-                raise ValueError(f"{names[0]} has {h0}×{w0} pixels and {name} has {h}×{w}: give size=… to resize all.")
-            images[i] = pixels
+            images[i] = np.asarray(image).transpose(2, 0, 1)
             bar.update()
     return torch.from_numpy(images)
 
@@ -106,7 +93,7 @@ def opened(path: Path) -> Iterator[tuple]:
         with zipfile.ZipFile(path) as archive:
             yield archive.namelist(), archive.read
     else:
-        raise ValueError(f"path={str(path)!r} is neither a folder nor a zip.")
+        raise FileNotFoundError(f"path={str(path)!r} is neither a folder nor a zip.")
 
 
 def is_image(name: str) -> bool:
@@ -118,14 +105,14 @@ def class_names(path: Path, names: list[str]) -> list[str]:
     """The class of every image: the first folder that not all images share."""
     if not names:
         raise ValueError(f"{path} holds no images: expected class/name with one of the endings {', '.join(ENDINGS)}.")
-    folders = [name.split("/")[:-1] for name in names]
-    ends = list(zip(folders[0], folders[-1], strict=False))  # names are sorted: all share what first and last share
-    shared = next((i for i, (first, last) in enumerate(ends) if first != last), len(ends))
-    if shared and all(len(folder) == shared for folder in folders):
-        shared -= 1  # a single class
-    if bare := [name for name, folder in zip(names, folders, strict=True) if len(folder) == shared]:
+    folders = [posixpath.dirname(name) for name in names]
+    wrapping = posixpath.commonpath(folders)
+    if set(folders) == {wrapping}:  # a single class
+        wrapping = posixpath.dirname(wrapping)
+    parts = [PurePosixPath(name).relative_to(wrapping).parts for name in names]
+    if bare := [name for name, (*folder, _) in zip(names, parts, strict=True) if not folder]:
         raise ValueError(f"{bare[0]} in {path} lies in no class folder: expected class/name.")
-    found = [folder[shared] for folder in folders]
+    found = [first for first, *_ in parts]
     if {name.lower() for name in found} <= SPLITS:
         raise ValueError(f"{path} holds {' and '.join(sorted(set(found)))}, not classes: read each of them on its own.")
     return found

@@ -4,17 +4,17 @@ Lesson 09 trains on it.
 """
 
 from dataclasses import replace
-from functools import cache
 
 import numpy as np
 
-from .cifar import cifar100
 from .image_set import ImageSet
+from .photographs import cifar100
 from .puzzles import glyphworld
-from .scene import COLORS, SHAPES, Scene, glyph_sprite
+from .scene import COLORS, SHAPES, Scene, glyph_sprites
 
 HUES = {"blue": 1, "green": 2, "yellow": 3, "red": 4, "pink": 5}  # rows of COLORS that differ most
 RADII = {"tiny": 6, "small": 9, "large": 13, "huge": 18.5}  # pixels; each about 1.45 times the one before
+SCALES, TURNS = (0.96, 1, 1.04), (-17, 3, 19)  # each a little larger or smaller, turned a little left or right
 BOX = 45  # pixels along each side of a sprite
 
 
@@ -52,18 +52,11 @@ def one_of_a_hundred(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
     """One glyph, which is its own cue."""
     scene.classes = tuple(f"{size} {hue} {shape}" for shape in SHAPES for hue in HUES for size in RADII)
     shape, hue, size = (scene.draw.integers(0, count) for count in (len(SHAPES), len(HUES), len(RADII)))
-    sprites = large_glyphs()[shape, size, scene.draw.integers(0, 9)]
+    looks = glyph_sprites(tuple(s * r for r in RADII.values() for s in SCALES), TURNS, BOX, fine=4)
+    sprites = looks[shape, 9 * size + scene.draw.integers(0, 9)]
     position = scene.draw.integers(BOX // 2, 64 - BOX // 2, 2)
     scene.stamp(sprites, scene.tint(COLORS[list(HUES.values())][hue]), position, candidate=0)
     return ((shape * len(HUES) + hue) * len(RADII) + size)[:, None], np.zeros(scene.n, np.int64)
-
-
-@cache
-def large_glyphs() -> np.ndarray:
-    """Every shape and size, a little larger or smaller, turned a little left or right: (5, 4, 9, 2, 45, 45)."""
-    looks = [[(s * r, turn) for s in (0.96, 1, 1.04) for turn in (-17, 3, 19)] for r in RADII.values()]
-    shapes = range(len(SHAPES))
-    return np.array([[[glyph_sprite(k, *look, BOX, fine=4) for look in size] for size in looks] for k in shapes])
 
 
 def hundred_classes(train: int = 50_000, test: int = 10_000, download: bool = False) -> tuple[ImageSet, ImageSet]:

@@ -3,8 +3,7 @@
 Introduced in lesson 01.
 """
 
-from __future__ import annotations
-
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -56,36 +55,35 @@ class ImageSet:
         check("labels", self.labels, torch.int64, (n,))
         for name, mask in self.masks.items():
             check(f"masks[{name!r}]", mask, torch.bool, (n, height, width))
-        if n and not 0 <= self.labels.min() <= self.labels.max() < len(self.classes):
+        known = len(self.classes)
+        if n and not 0 <= self.labels.min() <= self.labels.max() < known:
             low, high = self.labels.min().item(), self.labels.max().item()
-            raise ValueError(f"labels go from {low} to {high}; with {len(self.classes)} classes they must lie in 0 to "
-                             f"{len(self.classes) - 1}.")  # fmt: skip
+            raise ValueError(f"labels go from {low} to {high}; with {known} classes they must lie in 0 to {known - 1}.")
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, which: slice | torch.Tensor) -> ImageSet:
-        """The chosen images: a slice, a tensor of positions, or a bool tensor with one entry an image."""
+    def __getitem__(self, which: slice | torch.Tensor) -> "ImageSet":
+        """The chosen images: a slice, a tensor of positions, or a bool tensor with one entry per image."""
         if not isinstance(which, slice) and not (isinstance(which, torch.Tensor) and which.dim() == 1):
-            raise TypeError(f"images[{which!r}] does not choose a set: give a slice, as in images[3:4], a tensor "
-                            "of positions, or a bool tensor with one entry an image.")  # fmt: skip
-        masks = {name: mask[which] for name, mask in self.masks.items()}
-        return replace(self, images=self.images[which], labels=self.labels[which], masks=masks)
+            raise TypeError(f"images[{which!r}] does not choose a set: give a slice, as in images[3:4], or a tensor.")
+        return self.map(lambda tensor: tensor[which])
 
-    def to(self, device: torch.device | str) -> ImageSet:
+    def to(self, device: torch.device | str) -> "ImageSet":
         """The same images on another device."""
-        masks = {name: mask.to(device) for name, mask in self.masks.items()}
-        return replace(self, images=self.images.to(device), labels=self.labels.to(device), masks=masks)
+        return self.map(lambda tensor: tensor.to(device))
 
-    def halved(self) -> ImageSet:
+    def map(self, function: Callable[[torch.Tensor], torch.Tensor]) -> "ImageSet":
+        """`function` of every tensor."""
+        masks = {name: function(mask) for name, mask in self.masks.items()}
+        return replace(self, images=function(self.images), labels=function(self.labels), masks=masks)
+
+    def halved(self) -> "ImageSet":
         """The same images at half their height and width: each pixel the mean of four, masks where any of four is."""
-        some = 1000  # images at once: as floats, all of them would take several times their memory
-        images = [F.avg_pool2d(part.float(), 2).round().to(torch.uint8) for part in self.images.split(some)]
-        masks = {
-            name: torch.cat([F.max_pool2d(part.float(), 2) > 0 for part in mask.split(some)])
-            for name, mask in self.masks.items()
-        }
-        return replace(self, images=torch.cat(images), masks=masks)
+        parts = self.images.split(1000)  # as floats, all of them would take several times their memory
+        images = torch.cat([F.avg_pool2d(part.float(), 2).round().to(torch.uint8) for part in parts])
+        masks = {name: mask.unfold(1, 2, 2).unfold(2, 2, 2).any(-1).any(-1) for name, mask in self.masks.items()}
+        return replace(self, images=images, masks=masks)
 
     def __repr__(self) -> str:
         height, width = self.images.shape[2:]
@@ -94,8 +92,7 @@ class ImageSet:
 
 def check(argument: str, tensor: torch.Tensor, dtype: torch.dtype, shape: tuple[int | None, ...]) -> None:
     """Refuse, in one sentence, anything but a tensor of this dtype and shape; None stands for any size."""
-    wanted = "(" + ", ".join("any" if size is None else str(size) for size in shape) + ("," * (len(shape) == 1)) + ")"
-    wanted = f"{argument} must be a {dtype} tensor of shape {wanted}"
+    wanted = f"{argument} must be a {dtype} tensor of shape {shape}".replace("None", "any")
     if not isinstance(tensor, torch.Tensor) or tensor.dtype != dtype:
         raise TypeError(f"{wanted}; this is {getattr(tensor, 'dtype', type(tensor).__name__)}.")
     if tensor.dim() != len(shape) or any(size not in (None, n) for size, n in zip(shape, tensor.shape, strict=True)):

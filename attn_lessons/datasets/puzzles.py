@@ -19,7 +19,7 @@ import torch
 
 from ..arguments import name_of, one_of, whole_number
 from .image_set import ImageSet
-from .scene import CHIP, CHIP_COLORS, COLORS, COLUMN_TICK, FRAME, ROW_TICK, SIZE, STAR, WHITE, Draw, Scene, pick
+from .scene import CHIP, CHIP_COLORS, COLORS, COLUMN_TICK, FRAME, ROW_TICK, STAR, WHITE, Draw, Scene, pick
 
 CHUNK = 250  # images drawn at once; the bytes do not depend on it
 
@@ -146,25 +146,16 @@ def glyphworld(puzzle: str | Puzzle, n: int, seed: int = 0, swap_cue: bool = Fal
     """
     if not callable(puzzle):
         one_of("puzzle", puzzle, PUZZLES)
-    n, seed = whole_number("n", n, 1), whole_number("seed", seed, 0)
-    draws_on = puzzle if callable(puzzle) else PUZZLES[puzzle]
-    name = name_of(puzzle) if callable(puzzle) else puzzle
+    name, draw_on = (name_of(puzzle), puzzle) if callable(puzzle) else (puzzle, PUZZLES[puzzle])
+    whole_number("n", n, 1), whole_number("seed", seed, 0)
 
-    images = np.empty((n, 3, SIZE * SIZE), np.uint8)
-    labels = np.empty(n, np.int64)
-    masks = {role: np.empty((n, SIZE * SIZE), bool) for role in ("target", "cue", "distractors")}
+    chunks = []
     for first in range(0, n, CHUNK):
-        some = slice(first, min(first + CHUNK, n))
-        scene = Scene(Draw([seed, *name.encode()], first, some.stop - first), swap_cue)
-        shapes, named = draws_on(scene)
-        images[some], labels[some] = scene.pixels, pick(shapes, named)
-        masks["target"][some] = scene.owner == named[:, None] + 1
-        masks["cue"][some] = scene.owner == -1
-        masks["distractors"][some] = (scene.owner > 0) & ~masks["target"][some]
-    return ImageSet(
-        name=f"GlyphWorld {name}" + ", cue swapped" * swap_cue,
-        images=torch.from_numpy(images).reshape(n, 3, SIZE, SIZE),
-        labels=torch.from_numpy(labels),
-        classes=scene.classes,
-        masks={role: torch.from_numpy(mask).reshape(n, SIZE, SIZE) for role, mask in masks.items()},
-    )
+        scene = Scene(Draw([seed, *name.encode()], first, min(CHUNK, n - first)), swap_cue)
+        shapes, named = draw_on(scene)
+        owner = scene.owner[:, 0]
+        target = owner == named[:, None, None] + 1
+        chunks.append((scene.pixels, pick(shapes, named), target, owner == -1, (owner > 0) & ~target))
+    images, labels, *masks = (torch.from_numpy(np.concatenate(parts)) for parts in zip(*chunks, strict=True))
+    masks = dict(zip(("target", "cue", "distractors"), masks, strict=True))
+    return ImageSet(f"GlyphWorld {name}" + ", cue swapped" * swap_cue, images, labels, scene.classes, masks)

@@ -5,8 +5,10 @@ machine. Lesson 01 introduces the images.
 """
 
 from functools import cache
+from itertools import product
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 SIZE = 64  # pixels along each side
 SHAPES = ("disc", "plus", "triangle", "moon", "star")
@@ -57,16 +59,14 @@ class Draw:
 # ------------------------------------------------------------------------------------------------ sprites
 def depth(shape: int, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """How deep (x, y) lies inside a shape of radius 1 around the origin; negative outside. y points down."""
-    r = np.sqrt(x * x + y * y)
     if shape == DISC:
-        return 0.85 - r
+        return 0.85 - np.hypot(x, y)
     if shape == PLUS:
-        bars = np.minimum(0.9 - abs(x), 0.3 - abs(y)), np.minimum(0.3 - abs(x), 0.9 - abs(y))
-        return np.maximum(*bars)
+        return np.minimum(0.9 - np.maximum(abs(x), abs(y)), 0.3 - np.minimum(abs(x), abs(y)))
     if shape == TRIANGLE:
         return np.minimum.reduce([0.6 - y, 0.42 + 0.91 * x + 0.5 * y, 0.42 - 0.91 * x + 0.5 * y])
     if shape == MOON:
-        return np.minimum(0.9 - r, np.sqrt((x - 0.45) ** 2 + (y + 0.1) ** 2) - 0.62)
+        return np.minimum(0.9 - np.hypot(x, y), np.hypot(x - 0.45, y + 0.1) - 0.62)
     angles = 2 * np.pi * (np.arange(5) / 5 + 0.25)  # the star: within four of the five lines of a pentagram
     return np.sort([0.35 - x * np.cos(a) - y * np.sin(a) for a in angles], axis=0)[1]
 
@@ -74,8 +74,7 @@ def depth(shape: int, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 def rounded_box(x: np.ndarray, y: np.ndarray, width: float, height: float, radius: float) -> np.ndarray:
     """`depth` for a box with round corners, in pixels."""
     dx, dy = abs(x) - width / 2 + radius, abs(y) - height / 2 + radius
-    outside = np.sqrt(np.maximum(dx, 0) ** 2 + np.maximum(dy, 0) ** 2)
-    return radius - outside - np.minimum(np.maximum(dx, dy), 0)
+    return radius - np.hypot(dx.clip(0), dy.clip(0)) - np.maximum(dx, dy).clip(max=0)
 
 
 def grid(height: int, width: int, fine: int = 8) -> tuple[np.ndarray, np.ndarray]:
@@ -90,8 +89,7 @@ def grid(height: int, width: int, fine: int = 8) -> tuple[np.ndarray, np.ndarray
 
 def coverage(inside: np.ndarray, fine: int = 8) -> np.ndarray:
     """Which part of each pixel is inside, from 0 to 256."""
-    height, width = inside.shape[0] // fine, inside.shape[1] // fine
-    return inside.reshape(height, fine, width, fine).sum((1, 3)) * 256 // fine**2
+    return inside.reshape(len(inside) // fine, fine, -1, fine).sum((1, 3)) * 256 // fine**2
 
 
 def flat(covered: np.ndarray) -> np.ndarray:
@@ -108,20 +106,21 @@ def lit(covered: np.ndarray) -> np.ndarray:
     return np.stack([(256 - covered) * (256 - shadow) // 256, covered * light // 256]).astype(np.int32)
 
 
-def glyph_sprite(shape: int, radius: float, degrees: float, size: int, fine: int = 8) -> np.ndarray:
-    """A lit sprite of a shape with this radius in pixels, turned clockwise: (2, size, size)."""
-    x, y = grid(size, size, fine)
-    c, s = np.cos(np.deg2rad(degrees)) / radius, np.sin(np.deg2rad(degrees)) / radius
-    return lit(coverage(depth(shape, x * c + y * s, y * c - x * s) > 0, fine))
-
-
 @cache
-def glyph_sprites() -> np.ndarray:
-    """Every shape in three sizes and five orientations: (5, 15, 2, 17, 17)."""
-    looks = [(radius, degrees) for radius in (5.6, 6.1, 6.6) for degrees in (-20, -10, 0, 10, 20)]
-    return np.array([[glyph_sprite(shape, *look, size=17) for look in looks] for shape in range(len(SHAPES))])
+def glyph_sprites(radii: tuple[float, ...], turns: tuple[float, ...], size: int, fine: int = 8) -> np.ndarray:
+    """A lit sprite of each shape with each radius in pixels, turned clockwise by each angle in degrees.
+
+    (5, len(radii) · len(turns), 2, size, size)
+    """
+    x, y = grid(size, size, fine)
+    sprites = []
+    for shape, radius, turn in product(range(len(SHAPES)), radii, np.deg2rad(turns)):
+        c, s = np.cos(turn) / radius, np.sin(turn) / radius
+        sprites.append(lit(coverage(depth(shape, x * c + y * s, y * c - x * s) > 0, fine)))
+    return np.reshape(sprites, (len(SHAPES), -1, 2, size, size))
 
 
+GLYPHS = {"radii": (5.6, 6.1, 6.6), "turns": (-20, -10, 0, 10, 20), "size": 17}
 CHIP = flat(coverage(rounded_box(*grid(11, 11), 11, 11, 2) > 0))
 ROW_TICK = flat(coverage(rounded_box(*grid(13, 5), 4, 13, 1.5) > 0))
 COLUMN_TICK = ROW_TICK.swapaxes(1, 2)
@@ -130,12 +129,11 @@ FRAME = flat(coverage((rounded_box(*grid(31, 31), 31, 31, 4) > 0) & (rounded_box
 
 def backdrop() -> np.ndarray:
     """Weights that spread a 4×4 grid smoothly over the image: (16, 64 · 64), whole numbers that add up to 1024."""
-    cell, step = np.divmod(np.arange(SIZE), 21)
+    cell, step = np.divmod(np.arange(SIZE)[:, None], 21)
     weight = 32 * step**2 * (63 - 2 * step) // 21**3
-    along = np.zeros((SIZE, 5), np.int64)
-    along[np.arange(SIZE), cell] += 32 - weight
-    along[np.arange(SIZE), cell + 1] += weight
-    return np.kron(along[:, :4], along[:, :4]).T.astype(np.float32)
+    knot = np.arange(4)
+    along = (32 - weight) * (knot == cell) + weight * (knot == cell + 1)  # (64, 4)
+    return np.kron(along, along).T.astype(np.float32)
 
 
 BACKDROP = backdrop()
@@ -159,11 +157,11 @@ class Scene:
         self.classes = CLASSES
         colors = 4 * np.array(NIGHT)[:, None] + draw.integers(0, 104, 3, 16)  # in quarters of a level
         smooth = colors.reshape(-1, 16).astype(np.float32) @ BACKDROP  # whole and below 2**24: exact in any order
-        draws = draw.bytes(SIZE * SIZE)
+        smooth = (smooth * 2**-11).astype(np.int16).reshape(self.n, 3, -1)  # in halves of a level
+        draws = draw.bytes(SIZE * SIZE)[:, None]
         grain = (draws >> 4).astype(np.int16) + (draws & 15) - 15  # two dice: −15 to 15, most often 0
-        smooth = (smooth * 2**-11).astype(np.int16).reshape(self.n, 3, SIZE * SIZE)  # in halves of a level
-        self.pixels = ((smooth + grain[:, None]) >> 1).astype(np.uint8)  # (n, 3, 64 · 64)
-        self.owner = np.zeros((self.n, SIZE * SIZE), np.int8)  # 0 background, −1 cue, k + 1 candidate k
+        self.pixels = ((smooth + grain) >> 1).astype(np.uint8).reshape(self.n, 3, SIZE, SIZE)
+        self.owner = np.zeros((self.n, 1, SIZE, SIZE), np.int8)  # 0 background, −1 cue, k + 1 candidate k
 
     def choose(self, shapes: np.ndarray) -> np.ndarray:
         """Which candidate the cue names, at random; with a swapped cue, another one, of another shape.
@@ -201,7 +199,7 @@ class Scene:
 
         `shape` is a number (DISC, …, STAR) or (n,); the other arguments are those of `stamp`.
         """
-        sprites = glyph_sprites()
+        sprites = glyph_sprites(**GLYPHS)
         self.stamp(sprites[shape, self.draw.integers(0, sprites.shape[1])], color, position, candidate)
 
     def stamp(self, sprite: np.ndarray, color: np.ndarray, position: np.ndarray, candidate: int | None = None):
@@ -224,21 +222,17 @@ class Scene:
             If a part of the sprite would lie outside the image.
         """
         h, w = sprite.shape[-2:]
-        half = np.array((h // 2, w // 2))
-        corner = np.broadcast_to(position, (self.n, 2)) - half  # (n, 2), the first row and column
-        if (corner < 0).any() or (corner + 2 * half >= SIZE).any():
-            raise ValueError(f"position must keep a sprite of {h}×{w} pixels inside the image: rows {h // 2} to "
-                             f"{SIZE - 1 - h // 2}, columns {w // 2} to {SIZE - 1 - w // 2}.")  # fmt: skip
-        inside = (np.arange(h)[:, None] * SIZE + np.arange(w)).ravel()  # (h · w,)
-        spot = (corner @ (SIZE, 1) + np.arange(self.n) * SIZE * SIZE)[:, None] + inside  # (n, h · w)
-        keep, gain = np.broadcast_to(sprite, (self.n, 2, h, w)).reshape(self.n, 2, h * w).swapaxes(0, 1)
-        color = np.broadcast_to(color, (self.n, 3)).astype(np.int32)
-        for channel in range(3):
-            where = spot + (2 * np.arange(self.n) + channel)[:, None] * SIZE * SIZE
-            old = self.pixels.ravel()[where]
-            self.pixels.reshape(-1)[where] = (old * keep + color[:, channel, None] * gain) >> 8
-        drawn = keep < 256 if candidate is None else gain > 0  # a cue owns its shadow too
-        self.owner.reshape(-1)[spot[drawn]] = -1 if candidate is None else candidate + 1
+        corner = np.broadcast_to(position, (self.n, 2)) - (h // 2, w // 2)  # (n, 2), the first row and column
+        if (corner < 0).any() or (corner > (SIZE - h, SIZE - w)).any():
+            rows, columns = (f"{side // 2} to {SIZE - 1 - side // 2}" for side in (h, w))
+            raise ValueError(f"position must keep the sprite inside the image: rows {rows}, columns {columns}.")
+        pixels, owner = (sliding_window_view(of, (h, w), (2, 3), writeable=True) for of in (self.pixels, self.owner))
+        spot = np.arange(self.n), slice(None), *corner.T  # pixels[spot] is (n, 3, h, w), owner[spot] (n, 1, h, w)
+        keep, gain = np.broadcast_to(sprite, (self.n, 2, h, w)).swapaxes(0, 1)[:, :, None]  # (n, 1, h, w) each
+        color = np.broadcast_to(color, (self.n, 3)).astype(np.int32)[:, :, None, None]
+        pixels[spot] = (pixels[spot] * keep + color * gain) >> 8
+        mark, drawn = (-1, keep < 256) if candidate is None else (candidate + 1, gain > 0)  # a cue owns its shadow too
+        owner[spot] = np.where(drawn, mark, owner[spot])
 
 
 def pick(table: np.ndarray, which: np.ndarray) -> np.ndarray:
