@@ -21,16 +21,7 @@ from .efficient import EfficientSelfAttention
 from .linear import LinearSelfAttention
 from .linformer import LinformerSelfAttention
 from .performer import PerformerSelfAttention
-from .popular import (
-    AttentionModule,
-    CAAttention,
-    CBAMAttention,
-    DAttention,
-    ECAAttention,
-    LinearAttention,
-    SEAttention,
-    load_popular,
-)
+from .popular import AttentionModule, CAAttention, CBAMAttention, DAttention, ECAAttention, LinearAttention, SEAttention
 from .se import SqueezeExcitation
 from .self_attention import SelfAttention
 
@@ -98,30 +89,9 @@ def build_attention(mechanism: str | Callable[..., nn.Module], channels: int, **
 
 
 __all__ = [
-    "CBAM",
-    "MECHANISMS",
-    "Attention",
-    "AttentionModule",
-    "CAAttention",
-    "CBAMAttention",
-    "ChannelAttention",
-    "CoordinateAttention",
-    "DAttention",
-    "DeformableAttention",
-    "ECAAttention",
-    "EfficientChannelAttention",
-    "EfficientSelfAttention",
-    "LinearAttention",
-    "LinearSelfAttention",
-    "LinformerSelfAttention",
-    "PerformerSelfAttention",
-    "SEAttention",
-    "SelfAttention",
-    "SpatialAttention",
-    "SqueezeExcitation",
-    "adaptive_kernel_size",
-    "build_attention",
-    "load_popular",
-    "load_resized",
-    "watch",
-]
+    "CBAM", "MECHANISMS", "Attention", "AttentionModule", "CAAttention", "CBAMAttention", "ChannelAttention",
+    "CoordinateAttention", "DAttention", "DeformableAttention", "ECAAttention", "EfficientChannelAttention",
+    "EfficientSelfAttention", "LinearAttention", "LinearSelfAttention", "LinformerSelfAttention",
+    "PerformerSelfAttention", "SEAttention", "SelfAttention", "SpatialAttention", "SqueezeExcitation",
+    "adaptive_kernel_size", "build_attention", "load_resized", "watch",
+]  # fmt: skip

@@ -34,8 +34,7 @@ class Attention(nn.Module):
 
     def __init__(self, channels: int | None):
         super().__init__()
-        unspecified = channels is None and self.any_channels
-        self.channels = None if unspecified else whole_number("channels", channels, least=1)
+        self.channels = None if channels is None and self.any_channels else whole_number("channels", channels, least=1)
         self._record: dict[str, torch.Tensor] | None = None
 
     def extra_repr(self) -> str:
@@ -51,8 +50,7 @@ class Attention(nn.Module):
     def reset_own(self) -> None:
         """Initialise what the layers have not, after them."""
         if list(self.parameters(recurse=False)):
-            name = type(self).__name__
-            raise NotImplementedError(f"{name} has weights of its own: give it a reset_own that draws them.")
+            raise NotImplementedError(f"{type(self).__name__} has weights of its own: give it a reset_own.")
 
     def check(self, x: torch.Tensor) -> None:
         """Raise an error of one sentence unless x is a floating-point (B, C, H, W) with this module's C and size."""

@@ -70,25 +70,16 @@ class DeformableAttention(SelfAttention):
 
     shown = ("num_heads", "groups", "stride", "position", "size", "offset_range")
 
-    def __init__(
-        self,
-        channels: int,
-        num_heads: int = 4,
-        groups: int = 2,
-        stride: int = 1,
-        position: str | None = "conv",
-        size: tuple[int, int] | None = None,
-        offset_range: float = 2.0,
-        norm: bool = False,
-    ):
+    def __init__(self, channels: int, num_heads: int = 4, groups: int = 2, stride: int = 1,
+                 position: str | None = "conv", size: tuple[int, int] | None = None, offset_range: float = 2.0,
+                 norm: bool = False):  # fmt: skip
         super().__init__(channels, num_heads, norm=norm)
         self.groups = divisor("groups", groups, "num_heads", num_heads)
         self.stride = whole_number("stride", stride, 1)
         one_of("position", position, ("conv", "table", None))
         if position == "table" and size is None:
             raise ValueError("position='table' needs size=(height, width) of the feature maps; size is None.")
-        size = None if size is None else height_and_width("size", size)
-        self.position, self.size = position, size if position == "table" else None
+        self.position, self.size = position, height_and_width("size", size) if position == "table" else None
         self.offset_range = real_number("offset_range", offset_range, least=0)
         width, kernel = channels // groups, 2 * math.ceil(math.log2(stride)) + 3
         self.offset = self.local = self.table = None

@@ -49,9 +49,8 @@ class LinformerSelfAttention(SelfAttention):
 
     shown = ("num_heads", "size", "landmarks")
 
-    def __init__(
-        self, channels: int, size: tuple[int, int], num_heads: int = 4, landmarks: int = 64, norm: bool = False
-    ):
+    def __init__(self, channels: int, size: tuple[int, int], num_heads: int = 4, landmarks: int = 64,
+                 norm: bool = False):  # fmt: skip
         super().__init__(channels, num_heads, norm=norm)
         self.size = height_and_width("size", size)
         positions = self.size[0] * self.size[1]

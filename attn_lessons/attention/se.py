@@ -48,8 +48,7 @@ class SqueezeExcitation(Attention):
 
     def __init__(self, channels: int, reduction: int | None = None):
         super().__init__(channels)
-        why = f" (channels={channels} would have no hidden unit left)"
-        self.reduction = reduction_or(16, reduction, self.channels, why)
+        self.reduction = reduction_or(16, reduction, self.channels, f" (channels={channels})")
         self.reduce = nn.Linear(channels, channels // self.reduction, bias=False)
         self.expand = nn.Linear(channels // self.reduction, channels, bias=False)
         self.reset_own()
