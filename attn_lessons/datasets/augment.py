@@ -80,9 +80,8 @@ def cutout(images: torch.Tensor, size: int = 8, generator: torch.Generator | Non
     return images.masked_fill((in_rows[:, :, None] & in_columns[:, None, :])[:, None], 0)
 
 
-def mixup(
-    images: torch.Tensor, labels: torch.Tensor, num_classes: int, generator: torch.Generator | None = None
-) -> tuple[torch.Tensor, torch.Tensor]:
+def mixup(images: torch.Tensor, labels: torch.Tensor, num_classes: int,
+          generator: torch.Generator | None = None) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
     """Lay each image over the one before it in the batch (Zhang et al. 2018, arXiv:1710.09412).
 
     Parameters
@@ -116,9 +115,8 @@ def mixup(
     return out, mixed_labels(labels, num_classes, fraction)
 
 
-def cutmix(
-    images: torch.Tensor, labels: torch.Tensor, num_classes: int, generator: torch.Generator | None = None
-) -> tuple[torch.Tensor, torch.Tensor]:
+def cutmix(images: torch.Tensor, labels: torch.Tensor, num_classes: int,
+           generator: torch.Generator | None = None) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
     """Paste into each image a rectangle of the one before it (Yun et al. 2019, arXiv:1905.04899).
 
     The rectangle is the same for the whole batch: its area is uniform from 0 to all, its centre any pixel, what lies
@@ -148,9 +146,8 @@ def mixed_labels(labels: torch.Tensor, num_classes: int, fraction: torch.Tensor)
     return torch.lerp(own.roll(1, 0), own, fraction)
 
 
-def normalise(
-    images: torch.Tensor, mean: float | Sequence[float] = MEAN, std: float | Sequence[float] = STD
-) -> torch.Tensor:
+def normalise(images: torch.Tensor, mean: float | Sequence[float] = MEAN,
+              std: float | Sequence[float] = STD) -> torch.Tensor:  # fmt: skip
     """uint8 levels 0 to 255 → float32 (level / 255 − mean) / std, for each channel.
 
     Parameters

@@ -32,8 +32,7 @@ class Draw:
     """
 
     def __init__(self, key: list[int], first: int, n: int):
-        self.key, self.first, self.n = key, first, n
-        self.calls = 0
+        self.key, self.first, self.n, self.calls = key, first, n, 0
 
     def words(self, *shape: int) -> np.ndarray:
         """uint64 (n, *shape), all 64 bits random."""
@@ -153,8 +152,7 @@ class Scene:
     """
 
     def __init__(self, draw: Draw, swap_cue: bool = False):
-        self.n, self.draw, self.swap_cue = draw.n, draw, swap_cue
-        self.classes = CLASSES
+        self.n, self.draw, self.swap_cue, self.classes = draw.n, draw, swap_cue, CLASSES
         colors = 4 * np.array(NIGHT)[:, None] + draw.integers(0, 104, 3, 16)  # in quarters of a level
         smooth = colors.reshape(-1, 16).astype(np.float32) @ BACKDROP  # whole and below 2**24: exact in any order
         smooth = (smooth * 2**-11).astype(np.int16).reshape(self.n, 3, -1)  # in halves of a level
@@ -169,10 +167,9 @@ class Scene:
         `shapes` (n, K) are the shapes of the candidates; returns (n,), each from 0 to K − 1.
         """
         order = self.draw.shuffled(shapes.shape[1])
-        in_order = np.take_along_axis(shapes, order, 1)
-        differs = in_order != in_order[:, :1]
         if not self.swap_cue:
             return order[:, 0]
+        differs = np.take_along_axis(shapes, order, 1) != pick(shapes, order[:, 0])[:, None]
         if not differs.any(1).all():
             raise ValueError("swap_cue=True needs candidates of at least two shapes in every image.")
         return pick(order, differs.argmax(1))
@@ -199,8 +196,7 @@ class Scene:
 
         `shape` is a number (DISC, …, STAR) or (n,); the other arguments are those of `stamp`.
         """
-        sprites = glyph_sprites(**GLYPHS)
-        self.stamp(sprites[shape, self.draw.integers(0, sprites.shape[1])], color, position, candidate)
+        self.stamp(glyph_sprites(**GLYPHS)[shape, self.draw.integers(0, 15)], color, position, candidate)
 
     def stamp(self, sprite: np.ndarray, color: np.ndarray, position: np.ndarray, candidate: int | None = None):
         """Draw a sprite.
