@@ -8,7 +8,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from timeit import timeit
+from timeit import Timer
 
 import numpy as np
 import pandas as pd
@@ -83,14 +83,14 @@ def latency(functions: dict[str, Callable[[], object]], rounds: int = 15) -> pd.
         One row per function: ``ms`` (median milliseconds per call), ``times_first`` (median over the rounds of this
         function's time divided by the first one's), ``low`` and ``high`` (the quartiles of that ratio).
     """
-    calls, threads = list(functions.values()), torch.get_num_threads()
-    ms = np.zeros((rounds, len(calls)))
+    timers, threads = [Timer(call, timer=clock) for call in functions.values()], torch.get_num_threads()
+    ms = np.zeros((rounds, len(timers)))
     torch.set_num_threads(1)
     try:
-        repeats = [max(1, math.ceil(2 / milliseconds(call, 3))) for call in calls]
+        repeats = [max(1, math.ceil(2e-3 / (timer.timeit(3) / 3))) for timer in timers]
         for i in range(rounds):
-            for j in np.roll(np.arange(len(calls)), i):
-                ms[i, j] = milliseconds(calls[j], repeats[j])
+            for j in np.roll(np.arange(len(timers)), i):
+                ms[i, j] = 1e3 * timers[j].timeit(repeats[j]) / repeats[j]
     finally:
         torch.set_num_threads(threads)
     low, middle, high = np.quantile(ms / ms[:, :1], [0.25, 0.5, 0.75], axis=0)
@@ -98,15 +98,11 @@ def latency(functions: dict[str, Callable[[], object]], rounds: int = 15) -> pd.
     return pd.DataFrame(columns, index=list(functions))
 
 
-def milliseconds(function: Callable[[], object], repeats: int) -> float:
-    """Per call, by a clock that waits for a GPU, which works on its own."""
-
-    def clock() -> float:
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        return time.perf_counter()
-
-    return 1e3 * timeit(function, timer=clock, number=repeats) / repeats
+def clock() -> float:
+    """Seconds. A GPU works on its own: wait for it first."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 def peak_memory(function: Callable[[], object]) -> int:

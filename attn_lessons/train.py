@@ -17,24 +17,19 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from accelerate import PartialState
 from torch import nn
 
 from . import models
 from .attention import MECHANISMS
-from .datasets import PUZZLES, ImageSet, cifar10, cifar100, glyphworld, glyphworld_100, image_folder, tiny_imagenet
+from .datasets import PUZZLES, ImageSet, cifar10, cifar100, glyphworld, image_folder, tiny_imagenet
 from .training import RECIPES, Recipe, fit, save_weights
 from .training.checkpoint import image_fingerprints
-from .training.recipe import PRECISIONS
 from .training.recording import header, pointing, record
 
 GLYPHWORLD_TRAIN, GLYPHWORLD_TEST = 4000, 2000  # images
 TEST_SEED = 999  # of no training set
-PHOTOGRAPHS = {
-    "cifar10": cifar10,
-    "cifar100": cifar100,
-    "tiny-imagenet": tiny_imagenet,
-    "glyphworld-100": lambda: (glyphworld_100(50_000, seed=0), glyphworld_100(10_000, seed=1)),
-}
+PHOTOGRAPHS = {"cifar10": cifar10, "cifar100": cifar100, "tiny-imagenet": tiny_imagenet}
 NETWORKS = {"glyph_net": "glyphworld", "small_cnn": "tutorial"} | {  # and the recipe of each
     f"vgg{depth}{norm}": "modern" for depth in (11, 13, 16, 19) for norm in ("", "_bn")
 }
@@ -48,8 +43,6 @@ def main(arguments: list[str] | None = None) -> None:
     if os.environ.get("WORLD_SIZE", "1") != "1":
         if options.command == "sweep":
             raise ValueError("sweep trains in one process: start it without accelerate launch.")
-        from accelerate import PartialState
-
         options.device = PartialState().device
     recipe = recipe_of(options)
     about = header(arguments, recipe, options.device)
@@ -58,8 +51,6 @@ def main(arguments: list[str] | None = None) -> None:
 
 def run(options: argparse.Namespace, recipe: Recipe, about: dict[str, object]) -> None:
     """Train one network; keep its logs, its checkpoints and its weights."""
-    from accelerate import PartialState
-
     if options.puzzles:
         train, test = puzzle(options.puzzles[0], options.images, options.seed)
     else:
@@ -104,7 +95,6 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     one = commands.add_parser("run", help="one network, with logs, resume and weights")
     many = commands.add_parser("sweep", help="mechanisms × seeds, into one CSV")
     options = "with options that differ from the default: deformable:offset_range=0,num_heads=8; deep is a control"
-    data = [*PUZZLES, *PHOTOGRAPHS]
     one.add_argument("--attention", default="none", help=f"mechanism, {options}")
     one.add_argument("--seed", type=int, default=0)
     one.add_argument("--folder", type=Path, required=True, help="of the logs and checkpoints; a stopped run continues")
@@ -114,7 +104,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     many.add_argument("--out", type=Path, required=True, help="CSV to write or to continue")
     for command, sets in ((one, 1), (many, "+")):
         add = command.add_argument
-        add("--data", nargs=sets, choices=data, help="data set or puzzles; or --train and --test")
+        add("--data", nargs=sets, choices=[*PUZZLES, *PHOTOGRAPHS], help="data set or puzzles; or --train and --test")
         add("--train", help="your images: a folder or zip with one folder of images per class")
         add("--test", help="the same, for testing")
         add("--name", default="images", help="name of your images in the results")
@@ -127,7 +117,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         add("--epochs", type=count)
         add("--batch-size", type=count)
         add("--learning-rate", type=float)
-        add("--precision", choices=PRECISIONS, help="bf16 on a newer GPU, fp16 on an older one")
+        add("--precision", help="fp32 (default); bf16 on a newer GPU, fp16 on an older one")
         add("--compile", action="store_true", help="torch.compile the network first")
         add("--threads", type=count, default=torch.get_num_threads())
     options = parser.parse_args(arguments)
@@ -150,8 +140,7 @@ def count(text: str) -> int:
 
 
 def recipe_of(options: argparse.Namespace) -> Recipe:
-    given = {name: getattr(options, name) for name in ("epochs", "batch_size", "learning_rate", "precision")}
-    given = {name: value for name, value in given.items() if value is not None}
+    given = {name: value for name, value in vars(options).items() if name in vars(Recipe()) and value is not None}
     return replace(RECIPES[NETWORKS[options.network]], **given)
 
 

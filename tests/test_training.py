@@ -292,7 +292,7 @@ def test_halved_images_are_means_of_four_and_masks_whatever_is_in_one_of_four():
 def twins():
     """The same variant under two names."""
     variants = {name: lambda: tiny(seed=int(torch.initial_seed())) for name in ("one", "other")}
-    return compare(variants, lambda seed: (red_or_blue(seed=seed), red_or_blue(15, 99)), QUICK, seeds=2, progress=False)
+    return compare(variants, lambda seed: (red_or_blue(seed=seed), red_or_blue(15, 99)), QUICK, seeds=2)
 
 
 def test_compare_has_one_row_per_variant_and_seed(twins):

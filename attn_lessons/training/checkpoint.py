@@ -3,7 +3,6 @@
 Introduced in lesson 09.
 """
 
-import inspect
 import json
 import os
 import zlib
@@ -32,14 +31,13 @@ class Checkpoint:
         Model, optimizer and scheduler: anything with ``state_dict`` and ``load_state_dict``.
     generators : dict of str to torch.Generator
         The run's own generators. Torch's global ones are saved as well, since dropout uses them.
-    logs : dict of str to Log
-        "batches" and "epochs". Their rows are saved, too: a log of a run that goes on has no row of an epoch that is
-        trained again.
+    rows : dict of str to list of dict
+        Of the log, "batches" and "epochs": the log of a run that goes on has no row of an epoch that is trained again.
     accelerator : accelerate.Accelerator
         Of several processes, the first one saves, and all of them load.
     """
 
-    def __init__(self, folder: Path | None, run: dict, parts: dict, generators: dict, logs: dict, accelerator):
+    def __init__(self, folder: Path | None, run: dict, parts: dict, generators: dict, rows: dict, accelerator):
         self.path = folder and folder / "last.pt"
         self.run = json.loads(json.dumps(run))  # plain Python: torch.load refuses NumPy's numbers
         self.parts = parts | ({"scaler": accelerator.scaler} if accelerator.scaler else {})  # of fp16
@@ -47,7 +45,7 @@ class Checkpoint:
         device = next(parts["model"].parameters()).device
         if device.type == "cuda":
             self.generators["cuda"] = torch.cuda.default_generators[device.index]
-        self.logs, self.accelerator = logs, accelerator
+        self.rows, self.accelerator = rows, accelerator
 
     def save(self) -> None:
         """Write the state after the last epoch of the log, and, if no epoch has tested better, the weights once more.
@@ -56,11 +54,11 @@ class Checkpoint:
         """
         if self.path is None or not self.accelerator.is_main_process:
             return
-        epochs = self.logs["epochs"].rows
+        epochs = self.rows["epochs"]
         if epochs and all(epochs[-1]["test_accuracy"] > row["test_accuracy"] for row in epochs[:-1]):
             about = {name: epochs[-1][name] for name in ("epoch", "test_loss", "test_accuracy")} | self.run
             save_weights(self.parts["model"], self.path.with_name("best.safetensors"), about)
-        state = {"epoch": len(epochs), "run": self.run, "rows": {name: log.rows for name, log in self.logs.items()}}
+        state = {"epoch": len(epochs), "run": self.run, "rows": self.rows}
         state["parts"] = {name: part.state_dict() for name, part in self.parts.items()}
         state["generators"] = {name: generator.get_state() for name, generator in self.generators.items()}
         with beside(self.path) as path:
@@ -83,9 +81,7 @@ class Checkpoint:
             epoch, run = state["epoch"], state["run"]
         except Exception as error:
             why = str(error).partition("\n")[0]
-            raise ValueError(
-                f"{self.path} is not a checkpoint that can be read ({why}): delete it to start again."
-            ) from None
+            raise ValueError(f"{self.path} is not a checkpoint ({why}): delete it to start again.") from None
         if epoch == 0 and run != self.run:
             return 0
         must_be_alike(f"{self.path.parent} holds a run", run, self.run, "folder, or delete that one")
@@ -93,23 +89,20 @@ class Checkpoint:
             part.load_state_dict(state["parts"][name])
         for name, generator in self.generators.items():
             generator.set_state(state["generators"][name])
-        for name, log in self.logs.items():
-            log.rows += state["rows"][name]
-        process = self.accelerator.process_index
-        if process:  # the saved state is the first process's: the dropout of another process must differ
+        for name, rows in self.rows.items():
+            rows += state["rows"][name]
+        if (
+            process := self.accelerator.process_index
+        ):  # the saved state is the first process's: the dropout of another process must differ
             torch.manual_seed(torch.initial_seed() + process + 1000 * epoch)
         return epoch
 
 
 def network_fingerprint(network: nn.Module) -> str:
-    """Tells this network from others: the number of its layers, and a checksum of their kinds, options and shapes."""
-    layers = []
-    for name, layer in network.named_modules():
-        kept = {option: vars(layer).get(option) for option in inspect.signature(type(layer)).parameters}
-        plain = {k: value for k, value in kept.items() if isinstance(value, bool | int | float | str | tuple | list)}
-        layers.append((name, type(layer).__name__ if name else "", plain))  # num_heads, kernel_size, …
+    """Tells this network from others: the number of its layers, and a checksum of how they print and their shapes."""
     shapes = [(name, tuple(tensor.shape)) for name, tensor in network.state_dict().items()]
-    return f"{len(layers) - 1} layers {zlib.crc32(repr((layers, shapes)).encode()):08x}"
+    crc = zlib.crc32(repr((dict(network.named_children()), shapes)).encode())
+    return f"{len(list(network.modules())) - 1} layers {crc:08x}"
 
 
 def image_fingerprints(train: ImageSet, test: ImageSet) -> dict[str, str]:
@@ -133,9 +126,6 @@ def save_weights(model: nn.Module, path: Path, about: dict) -> None:
 @contextmanager
 def beside(path: Path) -> Iterator[Path]:
     """Write beside the old file first: whenever the process is killed, one of the two is whole."""
-    new = path.with_suffix(f".{os.getpid()}")
-    try:
-        yield new
-        os.replace(new, path)
-    finally:
-        new.unlink(missing_ok=True)
+    new = path.with_suffix(".new")
+    yield new
+    os.replace(new, path)

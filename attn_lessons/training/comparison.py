@@ -36,13 +36,7 @@ class Comparison(NamedTuple):
     models: dict[tuple[str, int], nn.Module]
 
 
-def compare(
-    variants: dict[str, Callable[[], nn.Module]],
-    data: Callable[[int], tuple[ImageSet, ImageSet]],
-    recipe: Recipe | None = None,
-    seeds: int = 3,
-    progress: bool = True,
-) -> Comparison:
+def compare(variants: dict, data: Callable, recipe: Recipe | None = None, seeds: int = 3) -> Comparison:
     """Train every variant with every seed, and measure each network once, at the end.
 
     Parameters
@@ -55,15 +49,13 @@ def compare(
     recipe : Recipe, optional
     seeds : int, default 3
         Seeds 0, 1, …, seeds − 1.
-    progress : bool, default True
-        Show a progress bar over the runs.
 
     Returns
     -------
     Comparison
     """
     rows, models = [], {}
-    with progress_bar(len(variants) * seeds, "runs", progress) as bar:
+    with progress_bar(len(variants) * seeds, "runs") as bar:
         for seed in range(seeds):
             train, test = data(seed)
             for variant, build in variants.items():
@@ -73,9 +65,7 @@ def compare(
     return Comparison(pd.DataFrame(rows), models)
 
 
-def train_once(
-    build: Callable[[], nn.Module], train: ImageSet, test: ImageSet, recipe: Recipe | None, seed: int
-) -> tuple[nn.Module, dict[str, float]]:
+def train_once(build: Callable, train: ImageSet, test: ImageSet, recipe: Recipe | None, seed: int) -> tuple:
     """One run: the trained network, and its row."""
     torch.manual_seed(seed)
     model = build()
@@ -100,8 +90,8 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
         If the runs are of several sets of images.
     """
     must_be_one_data_set(runs)
-    table = runs.groupby("variant", sort=False).accuracy.agg(["mean", "std", "min", "max", "count"])
-    return table.rename(columns={"std": "sd", "count": "seeds"})
+    accuracy = runs.groupby("variant", sort=False).accuracy
+    return accuracy.agg(mean="mean", sd="std", min="min", max="max", seeds="count")
 
 
 def paired_difference(runs: pd.DataFrame, variant: str, baseline: str) -> dict[str, float]:

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -13,26 +13,25 @@ from filelock import FileLock, Timeout
 from .recipe import Recipe
 
 
-class Log:
-    """Rows of numbers, in memory and in a CSV file, one line at a time: a killed run leaves its rows."""
+class Log(ExitStack):
+    """The rows of a run, in memory and, one line at a time, in ``batches.csv`` and ``epochs.csv`` of its folder."""
 
-    def __init__(self, path: Path | None):
-        self.rows, self.path, self.file = [], path or os.devnull, None
+    def __init__(self, folder: Path | None):
+        super().__init__()
+        self.folder, self.rows, self.files = folder, {"batches": [], "epochs": []}, {}
 
     def start(self) -> None:
         """Write the rows of the finished epochs: the file of a stopped run has rows of one that is trained again."""
-        self.file = open(self.path, "w", newline="", buffering=1)  # noqa: SIM115
-        pd.DataFrame(self.rows).to_csv(self.file, index=False, header=bool(self.rows))
+        for name, rows in self.rows.items():
+            path = self.folder / f"{name}.csv" if self.folder else os.devnull
+            file = self.files[name] = self.enter_context(open(path, "w", newline="", buffering=1))  # noqa: SIM115
+            pd.DataFrame(rows).to_csv(file, index=False, header=bool(rows))
 
-    def append(self, **row: float) -> None:
-        if not self.rows:
-            print(*row, sep=",", file=self.file)
-        print(*row.values(), sep=",", file=self.file)
-        self.rows.append(row)
-
-    def close(self) -> None:
-        if self.file:
-            self.file.close()
+    def append(self, name: str, **row: float) -> None:
+        if not self.rows[name]:
+            print(*row, sep=",", file=self.files[name])
+        print(*row.values(), sep=",", file=self.files[name])
+        self.rows[name].append(row)
 
 
 def must_be_alike(what: str, before: dict, now: dict, instead: str) -> None:
@@ -50,18 +49,18 @@ def alone_in(folder: Path | None) -> Iterator[None]:
         yield
         return
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock")  # free again when this process ends, however it ends
+    lock = folder / ".lock"
     try:
-        lock.acquire(timeout=0)
+        with (
+            FileLock(lock, timeout=0),
+            ExitStack() as before_release,
+        ):  # when a process is killed, its lock goes with it
+            if os.name != "nt":  # Windows deletes no open file: there, filelock does it afterwards
+                before_release.callback(lock.unlink, missing_ok=True)
+            yield
     except Timeout:
         text = f"folder={str(folder)!r} is in use, another process is training into it: name another folder."
         raise ValueError(text) from None
-    try:
-        yield
-    finally:
-        with suppress(OSError):  # Windows deletes no open file
-            Path(lock.lock_file).unlink()
-        lock.release()
 
 
 @contextmanager

@@ -5,7 +5,6 @@ Introduced in lesson 01; lesson 09 takes it apart.
 
 import math
 import time
-from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +12,6 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from ..datasets import ImageSet, normalise
 from ..measure import evaluation_mode
@@ -32,14 +30,9 @@ class History(NamedTuple):
 
 
 def fit(
-    model: nn.Module,
-    train: ImageSet,
-    test: ImageSet | None,
-    recipe: Recipe | None = None,
-    seed: int = 0,
-    folder: str | Path | None = None,
-    progress: bool = True,
-) -> History:
+    model: nn.Module, train: ImageSet, test: ImageSet | None, recipe: Recipe | None = None, seed: int = 0,
+    folder: str | Path | None = None, progress: bool = True,
+) -> History:  # fmt: skip
     """Train `model` in place, on its device.
 
     Parameters
@@ -97,10 +90,9 @@ def fit(
     with (
         start_accelerator(device, recipe) as accelerator,
         alone_in(written := folder if accelerator.is_main_process else None),
-        closing(Log(written and written / "batches.csv")) as batches,
-        closing(Log(written and written / "epochs.csv")) as epochs,
+        Log(written) as log,
         progress_bar(recipe.epochs * per_epoch, "training", progress and accelerator.is_main_process) as bar,
-        in_one_sentence(recipe, batches.rows, folder),
+        in_one_sentence(recipe, log.rows["batches"], folder),
     ):
         torch.manual_seed(seed + accelerator.process_index)  # dropout
         optimizer = accelerator.prepare_optimizer(optimizer)  # scales the gradients of fp16
@@ -108,15 +100,14 @@ def fit(
         if folder:
             run |= {"network": network_fingerprint(model)} | image_fingerprints(train, test)
         parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
-        generators, logs = {"order": shuffling, "augment": augmentation}, {"batches": batches, "epochs": epochs}
-        checkpoint = Checkpoint(folder, run, parts, generators, logs, accelerator)
+        generators = {"order": shuffling, "augment": augmentation}
+        checkpoint = Checkpoint(folder, run, parts, generators, log.rows, accelerator)
         done = checkpoint.load()
-        batches.start(), epochs.start(), bar.update(done * per_epoch)
-        if not done:  # a run that is stopped in its first epoch starts from these weights again
-            accelerator.wait_for_everyone()
-            checkpoint.save()
+        log.start(), bar.update(done * per_epoch)
+        accelerator.wait_for_everyone()
+        checkpoint.save()  # a run that is stopped in its first epoch starts from these weights again
         processes = accelerator.num_processes
-        network = DistributedDataParallel(model) if processes > 1 else model  # averages the gradients
+        network = nn.parallel.DistributedDataParallel(model) if processes > 1 else model  # averages the gradients
         mine = slice(accelerator.process_index, None, processes)  # this process's images of a batch
 
         for epoch in range(done + 1, recipe.epochs + 1):
@@ -140,34 +131,35 @@ def fit(
                 optimizer.zero_grad()
                 accelerator.backward(loss)
                 optimizer.step()
-                row = {"epoch": epoch, "batch": len(batches.rows) + 1, "learning_rate": optimizer.param_groups[0]["lr"]}
-                batches.append(**row, loss=measured[0], accuracy=measured[1])
-                if recipe.schedule == "cosine":
+                row = {
+                    "epoch": epoch,
+                    "batch": len(log.rows["batches"]) + 1,
+                    "learning_rate": optimizer.param_groups[0]["lr"],
+                }
+                log.append("batches", **row, loss=measured[0], accuracy=measured[1])
+                if recipe.schedule != "plateau":
                     scheduler.step()
                 bar.update()
 
-            trained = pd.DataFrame(batches.rows[-per_epoch:])[["loss", "accuracy"]].mean().to_dict()
-            if recipe.schedule == "step":
-                scheduler.step()
-            elif recipe.schedule == "plateau":
+            trained = pd.DataFrame(log.rows["batches"][-per_epoch:])[["loss", "accuracy"]].mean().to_dict()
+            if recipe.schedule == "plateau":
                 scheduler.step(trained["loss"])
             tested = {} if test is None else evaluate(model, test)
             must_be_finite(model, tested.get("loss", 0))  # no further batch would reveal what the last step has done
             row = {"epoch": epoch, "learning_rate": learning_rate}
             row |= {f"train_{name}": value for name, value in trained.items()}
             row |= {f"test_{name}": value for name, value in tested.items()}
-            epochs.append(**row, seconds=time.perf_counter() - start)
+            log.append("epochs", **row, seconds=time.perf_counter() - start)
             checkpoint.save()
-    return History(pd.DataFrame(batches.rows), pd.DataFrame(epochs.rows))
+    return History(*map(pd.DataFrame, log.rows.values()))
 
 
 def must_be_finite(model: nn.Module, test_loss: float) -> None:
     """Stop a run whose last step has ruined the weights, before anything of it is kept."""
     if not math.isfinite(test_loss):
         raise FloatingPointError(f"the test loss is {test_loss}")
-    for name, weights in model.named_parameters():
-        if not weights.isfinite().all():
-            raise FloatingPointError(f"{name} is no longer finite")
+    if not all(weights.isfinite().all() for weights in model.parameters()):
+        raise FloatingPointError("a weight is no longer finite")
 
 
 def prepare(images: torch.Tensor) -> torch.Tensor:

@@ -27,13 +27,13 @@ def start_accelerator(device: torch.device, recipe: Recipe) -> Iterator:
         raise ValueError("precision='fp16' needs a GPU, and the model is on the CPU: choose 'fp32' or 'bf16'.")
     precision = "no" if recipe.precision == "fp32" else recipe.precision
     accelerator = Accelerator(mixed_precision=precision, cpu=device.type == "cpu")
-    processes = accelerator.num_processes
+    n = accelerator.num_processes
     try:
-        if recipe.batch_size % processes:
-            why = f"cannot be shared evenly by {processes} processes: choose a multiple of {processes}"
-            raise ValueError(f"batch_size={recipe.batch_size} {why}.")
+        if recipe.batch_size % n:
+            batch = f"batch_size={recipe.batch_size}"
+            raise ValueError(f"{batch} cannot be shared evenly by {n} processes: choose a multiple of {n}.")
         yield accelerator
     finally:
         # accelerate keeps one state for the whole process. Without it, the next run may choose another precision, and
         # notebook_launcher starts. The connection between several processes has to stay.
-        AcceleratorState._reset_state(reset_partial_state=processes == 1)
+        AcceleratorState._reset_state(reset_partial_state=n == 1)

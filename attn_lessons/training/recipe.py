@@ -20,8 +20,6 @@ OPTIMIZERS = {  # fused: all parameters in one step, which matters for networks 
     "adamw": partial(AdamW, fused=True),
     "sgd": partial(SGD, momentum=0.9, nesterov=True, fused=True),
 }
-SCHEDULES = ("cosine", "step", "plateau")
-PRECISIONS = ("fp32", "bf16", "fp16")
 
 
 @dataclass(frozen=True)
@@ -66,12 +64,11 @@ class Recipe:
 
     def __post_init__(self):
         one_of("optimizer", self.optimizer, OPTIMIZERS)
-        one_of("schedule", self.schedule, SCHEDULES)
-        one_of("precision", self.precision, PRECISIONS)
+        one_of("schedule", self.schedule, ("cosine", "step", "plateau"))
+        one_of("precision", self.precision, ("fp32", "bf16", "fp16"))
         whole_number("epochs", self.epochs, 1)
         whole_number("batch_size", self.batch_size, 1)
-        if real_number("learning_rate", self.learning_rate, 0) == 0:
-            raise ValueError(f"learning_rate={self.learning_rate!r} trains nothing: choose a number above 0.")
+        real_number("learning_rate", self.learning_rate, 1e-12)
         real_number("weight_decay", self.weight_decay, 0)
         real_number("label_smoothing", self.label_smoothing, 0, below=1)
 
@@ -82,7 +79,7 @@ class Recipe:
     def scheduler(self, optimizer: Optimizer, batches: int) -> LambdaLR | MultiStepLR | ReduceLROnPlateau:
         """The learning-rate scheduler of a run of `batches` training steps in all."""
         if self.schedule == "step":
-            thirds = [math.ceil(self.epochs / 3), math.ceil(2 * self.epochs / 3)]
+            thirds = [math.ceil(n * self.epochs / 3) * batches // self.epochs for n in (1, 2)]
             return MultiStepLR(optimizer, thirds, 0.1)
         if self.schedule == "plateau":
             return ReduceLROnPlateau(optimizer, factor=0.1, patience=2)

@@ -49,10 +49,9 @@ def record(out: Path, variants: dict, data: dict, recipe: Recipe, seeds: int, ab
         build()  # a misspelt mechanism is found before anything is written
     done, columns = set(), None
     if out.exists():
+        must_be_made_alike(out, about)
         rows = pd.read_csv(out, dtype={"data": str, "variant": str}, keep_default_na=False)
         done, columns = set(zip(rows.seed, rows.data, rows.variant, strict=True)), rows.columns
-    if done:
-        must_be_made_alike(out, about)
     # All data of one seed first: a recording that was stopped is still balanced.
     todo = [run for run in product(range(seeds), data, variants) if run not in done]
     draw = lru_cache(maxsize=1)(lambda name, seed: data[name](seed))
