@@ -30,23 +30,21 @@ from .training.recording import header, pointing, record
 GLYPHWORLD_TRAIN, GLYPHWORLD_TEST = 4000, 2000  # images
 TEST_SEED = 999  # of no training set
 PHOTOGRAPHS = {"cifar10": cifar10, "cifar100": cifar100, "tiny-imagenet": tiny_imagenet}
-NETWORKS = {"glyph_net": "glyphworld", "small_cnn": "tutorial"} | {  # and the recipe of each
-    f"vgg{depth}{norm}": "modern" for depth in (11, 13, 16, 19) for norm in ("", "_bn")
-}
+NETWORKS = {"glyph_net": "glyphworld", "small_cnn": "tutorial"}  # and the recipe of each
+NETWORKS |= {f"vgg{depth}{norm}": "modern" for depth in (11, 13, 16, 19) for norm in ("", "_bn")}
 
 
 def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     options = parse(arguments)
     torch.set_num_threads(options.threads)
-    options.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if os.environ.get("WORLD_SIZE", "1") != "1":
-        if options.command == "sweep":
-            raise ValueError("sweep trains in one process: start it without accelerate launch.")
-        options.device = PartialState().device
+    several = os.environ.get("WORLD_SIZE", "1") != "1"
+    if several and options.command == "sweep":
+        raise ValueError("sweep trains in one process: start it without accelerate launch.")
+    alone = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    options.device = PartialState().device if several else alone
     recipe = recipe_of(options)
-    about = header(arguments, recipe, options.device)
-    {"run": run, "sweep": sweep}[options.command](options, recipe, about)
+    {"run": run, "sweep": sweep}[options.command](options, recipe, header(arguments, recipe, options.device))
 
 
 def run(options: argparse.Namespace, recipe: Recipe, about: dict[str, object]) -> None:

@@ -90,8 +90,8 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
         If the runs are of several sets of images.
     """
     must_be_one_data_set(runs)
-    accuracy = runs.groupby("variant", sort=False).accuracy
-    return accuracy.agg(mean="mean", sd="std", min="min", max="max", seeds="count")
+    accuracies = runs.groupby("variant", sort=False).accuracy
+    return accuracies.agg(mean="mean", sd="std", min="min", max="max", seeds="count")
 
 
 def paired_difference(runs: pd.DataFrame, variant: str, baseline: str) -> dict[str, float]:

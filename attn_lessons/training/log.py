@@ -49,18 +49,14 @@ def alone_in(folder: Path | None) -> Iterator[None]:
         yield
         return
     folder.mkdir(parents=True, exist_ok=True)
-    lock = folder / ".lock"
+    lock = folder / ".lock"  # of a process that is killed it is free again
     try:
-        with (
-            FileLock(lock, timeout=0),
-            ExitStack() as before_release,
-        ):  # when a process is killed, its lock goes with it
+        with FileLock(lock, timeout=0), ExitStack() as before_release:
             if os.name != "nt":  # Windows deletes no open file: there, filelock does it afterwards
                 before_release.callback(lock.unlink, missing_ok=True)
             yield
     except Timeout:
-        text = f"folder={str(folder)!r} is in use, another process is training into it: name another folder."
-        raise ValueError(text) from None
+        raise ValueError(f"folder={str(folder)!r} is in use, another process is training: name another.") from None
 
 
 @contextmanager

@@ -84,7 +84,7 @@ def fit(
     shuffling = torch.Generator().manual_seed(seed)  # on the CPU: the same order on every device
     augmentation = torch.Generator(device).manual_seed(seed)
     rates = {"lr": float(recipe.learning_rate), "weight_decay": float(recipe.weight_decay)}
-    optimizer = OPTIMIZERS[recipe.optimizer](model.parameters(), **rates)
+    optimizer = OPTIMIZERS[recipe.optimizer](model.parameters(), **rates, fused=True)  # all parameters in one step
     scheduler = recipe.scheduler(optimizer, recipe.epochs * per_epoch)
 
     with (

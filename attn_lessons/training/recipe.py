@@ -15,11 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR, MultiStepLR, ReduceLROnPlateau
 from ..arguments import name_of, one_of, real_number, whole_number
 from ..datasets import cutout, random_crop, random_flip
 
-OPTIMIZERS = {  # fused: all parameters in one step, which matters for networks as small as these
-    "adam": partial(Adam, fused=True),
-    "adamw": partial(AdamW, fused=True),
-    "sgd": partial(SGD, momentum=0.9, nesterov=True, fused=True),
-}
+OPTIMIZERS = {"adam": Adam, "adamw": AdamW, "sgd": partial(SGD, momentum=0.9, nesterov=True)}
 
 
 @dataclass(frozen=True)

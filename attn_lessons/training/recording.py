@@ -70,8 +70,7 @@ def record(out: Path, variants: dict, data: dict, recipe: Recipe, seeds: int, ab
 
 def must_be_made_alike(out: Path, about: dict[str, dict]) -> None:
     """Refuse to mix rows of two recipes in one table."""
-    path = out.with_suffix(".json")
-    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    before = json.loads(out.with_suffix(".json").read_text(encoding="utf-8"))
     for part in ("recipe", "settings"):
         must_be_alike(f"{out.name} was recorded", before.get(part, {}), about[part], "file with --out")
 
