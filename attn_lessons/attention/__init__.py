@@ -22,6 +22,7 @@ from .linear import LinearSelfAttention
 from .linformer import LinformerSelfAttention
 from .performer import PerformerSelfAttention
 from .popular import AttentionModule, CAAttention, CBAMAttention, DAttention, ECAAttention, LinearAttention, SEAttention
+from .popular_weights import load_popular
 from .se import SqueezeExcitation
 from .self_attention import SelfAttention
 
@@ -93,5 +94,5 @@ __all__ = [
     "CoordinateAttention", "DAttention", "DeformableAttention", "ECAAttention", "EfficientChannelAttention",
     "EfficientSelfAttention", "LinearAttention", "LinearSelfAttention", "LinformerSelfAttention",
     "PerformerSelfAttention", "SEAttention", "SelfAttention", "SpatialAttention", "SqueezeExcitation",
-    "adaptive_kernel_size", "build_attention", "load_resized", "watch",
+    "adaptive_kernel_size", "build_attention", "load_popular", "load_resized", "watch",
 ]  # fmt: skip

@@ -1,15 +1,8 @@
 """Seeing what a network looks at, and scoring it against the truth. Grad-CAM is in `attn_lessons.insight.cam`."""
 
 from .feature_maps import features, show_features, target_layer
-from .localise import (
-    centre_map,
-    energy_pointing_game,
-    insertion_deletion,
-    iou,
-    localisation,
-    pointing_game,
-    spatial_map,
-)
+from .localise import (centre_map, energy_pointing_game, insertion_deletion, iou, localisation, pointing_game,
+                       spatial_map)  # fmt: skip
 from .sanity import randomised, sanity_check, similarity, verdict
 from .variance import explained_variance
 

@@ -92,7 +92,6 @@ class VGG(Network):
         one_of("head", head, ("imagenet", "cifar"))
         one_of("slot", slot, SLOTS)
         whole_number("num_classes", num_classes, 1)
-        whole_number("image_size", image_size, 32)
         blocks = [blocks] if isinstance(blocks, int) else blocks
         blocks = sorted({whole_number("blocks", block, 1, 5) for block in blocks})
         if not isinstance(width, int | float) or not 1 <= 64 * width <= 640:
