@@ -12,13 +12,11 @@ from IPython.display import display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-BLUE, ORANGE, GREEN, PINK, SKY, RED, YELLOW, BLACK = (  # Okabe and Ito
-    ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000"]
-)
+BLUE, ORANGE, GREEN, PINK = "#0072B2", "#E69F00", "#009E73", "#CC79A7"  # Okabe and Ito's
+SKY, RED, YELLOW, BLACK = "#56B4E9", "#D55E00", "#F0E442", "#000000"
 GREY = "#777777"
 HEAT = "viridis"  # for everything from low to high
 SIGNED = "RdBu_r"  # for everything that has a middle: red is more, blue is less
-DPI = 100
 
 
 def use() -> None:
@@ -31,7 +29,7 @@ def use() -> None:
 def png(fig: Figure, alt: str) -> tuple[dict, dict]:
     """`fig` as a notebook output: (data, metadata). `alt` says in words what the image shows."""
     buffer = io.BytesIO()
-    fig.savefig(buffer, format="png", dpi=DPI, bbox_inches="tight", facecolor="white")
+    fig.savefig(buffer, format="png", dpi=100, bbox_inches="tight", facecolor="white")
     plt.close(fig)
     data = {"image/png": base64.b64encode(buffer.getvalue()).decode(), "text/plain": f"[figure] {alt}"}
     return data, {"image/png": {"alt": alt}}
@@ -63,6 +61,25 @@ def heat(weights: torch.Tensor, ax: Axes, title: str = "", low: float = 0.0, hig
     shown = ax.imshow(values, cmap=HEAT, vmin=low, vmax=values.max() if high is None else high)
     ax.set(title=title, xticks=[], yticks=[])
     ax.figure.colorbar(shown, ax=ax, shrink=0.8)
+    return ax
+
+
+def show_features(maps: torch.Tensor, contributions: torch.Tensor, ax: Axes, most: int = 8) -> Axes:
+    """The maps (C, h, w) of one image that say the most for (+) or against (−) the class, the strongest first.
+
+    Above each its channel, and its share of all that is said; each is drawn from its lowest to its highest value.
+    """
+    from torchvision.utils import make_grid
+
+    best, fraction = contributions.abs().argsort(descending=True)[:most], contributions / contributions.abs().sum()
+    columns, gap = min(4, len(best)), 2 + maps.shape[1] // 4
+    grid = make_grid(maps[best, None], columns, gap, normalize=True, scale_each=True, pad_value=float("nan"))
+    ax.imshow(grid[0].cpu().numpy(), cmap=HEAT)
+    for i, channel in enumerate(best.tolist()):
+        row, column = divmod(i, columns)
+        x, y = gap + column * (maps.shape[2] + gap), gap + row * (maps.shape[1] + gap)
+        ax.text(x, y - 1, f"{channel}: {fraction[channel]:+.0%}", fontsize=10, va="bottom")
+    ax.set_axis_off()
     return ax
 
 

@@ -57,9 +57,7 @@ LOOKED_AT = {  # what `watch` shows of a map (B, 32, H, W): name of the module â
         ["self", "linear", "efficient", "performer", "linformer"],
         lambda b, h, w: {"": {"query": (b, 4, h, w, 8), "key": (b, 4, h * w, 8)}},
     ),
-    "deformable": lambda b, h, w: {
-        "": {"query": (b, 4, h, w, 8), "key": (b, 4, h * w, 8), "points": (b, 2, h, w, 2)},
-    },
+    "deformable": lambda b, h, w: {"": {"query": (b, 4, h, w, 8), "key": (b, 4, h * w, 8), "points": (b, 2, h, w, 2)}},
 }
 
 

@@ -12,13 +12,14 @@ import timm
 import torch
 import torch.nn.functional as F
 import torchvision
-from pytorch_grad_cam import AblationCAM, GradCAM
+from pytorch_grad_cam import GradCAM
 from torch import nn
 
 from attn_lessons.attention import MECHANISMS, SqueezeExcitation
-from attn_lessons.insight import features, randomised, sanity_check, show_features, similarity, target_layer, verdict
+from attn_lessons.insight import features, randomised, sanity_check, similarity, target_layer, verdict
 from attn_lessons.insight.cam import METHODS, cam, overlay
 from attn_lessons.models import VGG, GlyphNet, SmallCNN, attach
+from attn_lessons.style import show_features
 from attn_lessons.training import prepare
 
 pytestmark = pytest.mark.usefixtures("same_numbers_every_time")
@@ -67,12 +68,11 @@ BY_HAND = {0: (RED - GREEN).clamp(min=0) / 2, 1: GREEN / 3}  # gradients (1, −
 
 
 # ------------------------------------------------------------------------------------------ what the maps say
-@pytest.mark.parametrize("method", ["gradcam", "ablationcam"])
 @pytest.mark.parametrize("label", [0, 1])
-def test_two_channels_by_hand(method, label):
-    """Where the rest is linear, all three agree; at 6 positions, the library's resizing changes nothing."""
+def test_two_channels_by_hand(label):
+    """At 6 positions, the library's resizing changes nothing."""
     network = two_channels()
-    found = cam(network, SIGNED, torch.tensor([label]), method, network[1])
+    found = cam(network, SIGNED, torch.tensor([label]), layer=network[1])
     torch.testing.assert_close(found[0], BY_HAND[label], rtol=0, atol=1e-4)
 
 
@@ -99,8 +99,7 @@ def test_it_is_what_the_library_says_of_a_plain_network():
     torch.testing.assert_close(cam(network, x), theirs)
 
 
-@pytest.mark.parametrize("method", ["gradcam"])
-def test_of_glyphnet_they_are_the_votes(method):
+def test_of_glyphnet_it_is_the_logits_per_position():
     """Behind GlyphNet's features all is linear, so that the map is each position's vote, but for a constant."""
     network, dataset = GlyphNet(4, "cbam"), some_images(4, 64)
     network(prepare(dataset))  # so that the norms have seen something
@@ -110,25 +109,9 @@ def test_of_glyphnet_they_are_the_votes(method):
     position_logits = (
         (network.position_logits(x) - nothing[:, :, None, None])[torch.arange(4), labels].clamp(min=0).detach()
     )
-    found = F.avg_pool2d(cam(network, dataset, labels, method), 4)  # one number a position again
+    found = F.avg_pool2d(cam(network, dataset, labels), 4)  # one number a position again
     large = F.avg_pool2d(F.interpolate(position_logits[:, None], scale_factor=4, mode="bilinear")[:, 0], 4)
     assert similarity(found, large).min() > 0.99
-
-
-@pytest.mark.parametrize("bias", [-20.0, 20.0])
-def test_ablation_does_not_turn_round_where_the_score_is_negative(bias):
-    """The library's own does: it divides by the score."""
-    network = two_channels(bias=bias)
-    found = cam(network, SIGNED, torch.tensor([1]), "ablationcam", network[1])
-    torch.testing.assert_close(found[0], BY_HAND[1], rtol=0, atol=1e-4)
-
-
-def test_ablation_puts_zero_also_where_no_feature_is_zero():
-    """Behind most attention no feature is exactly 0; the library then puts −10⁷, and all channels weigh the same."""
-    network, red, green = two_channels(), 2 * RED + 0.5, GREEN + 0.5
-    found = cam(network, torch.stack([red, green, red])[None], torch.tensor([0]), "ablationcam", network[1])
-    by_hand = (red.mean() * red - green.mean() * green).clamp(min=0)  # how much each channel's absence costs
-    torch.testing.assert_close(found[0], by_hand / by_hand.max(), rtol=0, atol=1e-4)
 
 
 def test_an_in_place_relu_does_not_overwrite_what_the_layer_gave():
@@ -312,18 +295,11 @@ def test_the_copy_does_not_stay_in_memory():
     assert made[0]() is None
 
 
-def test_no_progress_bar_is_drawn(capfd):
-    cam(GlyphNet(), some_images(1), method="ablationcam")
-    assert capfd.readouterr() == ("", "")
-
-
 # ------------------------------------------------------------------------------------------ the library's own faults
 def test_what_the_library_does_without_us():
     """If one of these fails, the library has been mended, and the line in `cam` that works round it can go."""
     network = two_channels().train()
     layer = network[1]
-    AblationCAM(network, [layer])
-    assert not network.training  # stays in evaluation mode
     with GradCAM(network, [layer]) as tool:
         one_target = tool(SIGNED.expand(2, -1, -1, -1), [lambda logits: logits[1]])
         assert one_target.shape[0] == 2 and not one_target[1].any()  # no word about the missing target

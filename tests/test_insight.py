@@ -13,7 +13,6 @@ from attn_lessons.insight import (
     centre_map,
     energy_pointing_game,
     explained_variance,
-    insertion_deletion,
     iou,
     localisation,
     pointing_game,
@@ -201,70 +200,6 @@ def test_maps_that_are_not_finite_get_no_score(game, value):
 def test_values_that_are_not_finite_are_not_explained():
     with pytest.raises(ValueError, match="values must hold finite numbers; 4 of these"):
         explained_variance(torch.full((2, 2), float("nan")), torch.tensor([0, 1]))
-
-
-# ------------------------------------------------------------------------------------------ insertion and deletion
-class OnePixel(nn.Module):
-    """Says class 1 if the pixel in row 2, column 5 is bright, and looks nowhere else."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        bright = 20 * (x[:, :, 2, 5].mean(1) - 0.5)
-        return torch.stack([-bright, bright], 1)
-
-
-@pytest.fixture
-def one_pixel():
-    x = torch.zeros(4, 3, 8, 8)
-    x[:, :, 2, 5] = 1
-    there = torch.zeros(4, 8, 8)
-    there[:, 2, 5] = 1
-    return OnePixel(), x, there
-
-
-def test_a_network_that_looks_at_one_pixel(one_pixel):
-    """Pointing there, the first step decides; pointing anywhere else first, only the last one does."""
-    model, x, there = one_pixel
-    ones = torch.ones(4, dtype=torch.long)
-    best = insertion_deletion(model, x, there, ones).query("order == 'given'").set_index("fraction")
-    assert best.insertion[0] < 0.01 and (best.insertion[1 / 16 :] > 0.99).all()
-    assert best.deletion[0] > 0.99 and (best.deletion[1 / 16 :] < 0.01).all()
-    worst = insertion_deletion(model, x, 1 - there, ones).query("order == 'given'").set_index("fraction")
-    assert (worst.insertion[:0.9] < 0.01).all() and worst.insertion[1.0] > 0.99
-    assert (worst.deletion[:0.9] > 0.99).all() and worst.deletion[1.0] < 0.01
-
-
-def test_areas_of_a_network_that_looks_at_one_pixel(one_pixel):
-    model, x, there = one_pixel
-    areas = insertion_deletion(model, x, there).groupby("order")[["insertion", "deletion"]].mean()
-    assert areas.insertion["given"] == pytest.approx(16 / 17, abs=0.01)
-    assert areas.deletion["given"] == pytest.approx(1 / 17, abs=0.01)
-    for baseline in ("chance", "centre"):
-        assert areas.insertion[baseline] < areas.insertion["given"] - 0.1
-        assert areas.deletion[baseline] > areas.deletion["given"] + 0.1
-
-
-def test_only_the_order_of_a_map_counts_and_the_network_stays_as_it_is():
-    model, x, maps = GlyphNet(attention="cbam"), torch.randn(3, 3, 16, 16), torch.rand(3, 16, 16)
-    curves = insertion_deletion(model, x, maps)
-    assert model.training and torch.isfinite(torch.tensor(curves[["insertion", "deletion"]].values)).all()
-    assert curves.equals(insertion_deletion(model, x, 9 * maps))
-    ends = curves[curves.order == "given"].set_index("fraction")
-    assert ends.insertion[0] == pytest.approx(ends.deletion[1]) and ends.insertion[1] == pytest.approx(ends.deletion[0])
-
-
-@pytest.mark.parametrize(
-    ("maps", "labels", "words"),
-    [
-        (torch.rand(2, 8, 8), None, "maps must have shape"),
-        (torch.rand(4, 1, 8, 8), None, "maps must have shape"),
-        (torch.full((4, 8, 8), float("nan")), None, "maps must hold finite numbers; 256 of these"),
-        (torch.rand(4, 8, 8), torch.tensor([0, 1, 2, 0]), "labels go from 0 to 2"),
-    ],
-)
-def test_what_cannot_be_inserted_is_refused(one_pixel, maps, labels, words):
-    with pytest.raises(ValueError, match=words) as raised:
-        insertion_deletion(*one_pixel[:2], maps, labels)
-    assert "\n" not in str(raised.value)
 
 
 # ------------------------------------------------------------------------------------------ maps of positions

@@ -246,10 +246,7 @@ def test_other_images_of_the_same_name_and_number_are_another_run(tmp_path):
     fit(network(), dataset(), dataset(8), RECIPES["sgd, step"], folder=tmp_path, progress=False)
     some = dataset()
     some.images[3, 0, 0, 0] += 1
-    for train_set, test_set, words in (
-        (some, dataset(8), "training images"),
-        (dataset(), dataset(10), "test imag"),
-    ):
+    for train_set, test_set, words in ((some, dataset(8), "training images"), (dataset(), dataset(10), "test imag")):
         with pytest.raises(ValueError, match=words):
             fit(network(), train_set, test_set, RECIPES["sgd, step"], folder=tmp_path, progress=False)
 

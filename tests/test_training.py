@@ -296,7 +296,7 @@ def twins():
 
 
 def test_compare_has_one_row_per_variant_and_seed(twins):
-    columns = ["variant", "seed", "accuracy", "train_accuracy", "parameters"]
+    columns = ["variant", "seed", "accuracy", "train_accuracy", "parameters", "seconds"]
     assert twins.runs.columns.tolist() == columns
     assert twins.runs[["variant", "seed"]].values.tolist() == [["one", 0], ["other", 0], ["one", 1], ["other", 1]]
     assert (twins.runs.parameters == parameters(tiny())).all()

@@ -26,6 +26,7 @@ from .popular_weights import load_popular
 from .se import SqueezeExcitation
 from .self_attention import SelfAttention
 
+Mechanism = str | Callable[..., nn.Module]  # a name in `MECHANISMS`, or a class of your own
 MECHANISMS: dict[str, Callable[..., nn.Module]] = {
     "none": lambda channels: nn.Identity(),
     "se": SqueezeExcitation,
@@ -43,7 +44,7 @@ MECHANISMS: dict[str, Callable[..., nn.Module]] = {
 }
 
 
-def build_attention(mechanism: str | Callable[..., nn.Module], channels: int, **options) -> nn.Module:
+def build_attention(mechanism: Mechanism, channels: int, **options) -> nn.Module:
     """Make a mechanism by name, or with your own class.
 
     Parameters

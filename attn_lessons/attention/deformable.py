@@ -86,12 +86,9 @@ class DeformableAttention(SelfAttention):
         if self.offset_range:
             if width == 1:
                 raise ValueError(f"groups={groups} leaves one channel per group: take fewer, or offset_range=0.")
-            self.offset = nn.Sequential(
-                nn.Conv2d(width, width, kernel, stride, kernel // 2, groups=width),
-                ChannelNorm(width),
-                nn.GELU(),
-                nn.Conv2d(width, 2, 1, bias=False),
-            )
+            depthwise = nn.Conv2d(width, width, kernel, stride, kernel // 2, groups=width)
+            pointwise = nn.Conv2d(width, 2, 1, bias=False)
+            self.offset = nn.Sequential(depthwise, ChannelNorm(width), nn.GELU(), pointwise)
         if position == "conv":
             self.local = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
         elif position == "table":

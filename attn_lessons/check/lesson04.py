@@ -60,8 +60,7 @@ def _one_kernel(module: nn.Module, channels: int, k: int) -> nn.Parameter:
         "your convolution has a bias, one parameter too many: ECA's has none. Say bias=False.",
     )
     expect(
-        len(learned) == 1,
-        f"ECA has a single kernel and nothing else to learn; your parameters have shapes {sizes}.",
+        len(learned) == 1, f"ECA has a single kernel and nothing else to learn; your parameters have shapes {sizes}."
     )
     expect(
         total == k,

@@ -141,8 +141,7 @@ def tiny_imagenet(download: bool = True) -> tuple[ImageSet, ImageSet]:
 
         def image_set(of_class: dict[str, str]) -> ImageSet:
             labels = torch.tensor([ids.index(of) for of in of_class.values()])
-            return ImageSet(
-                "Tiny-ImageNet", decoded(path, list(of_class), read, 64), labels, [words[name] for name in ids]
-            )
+            images = decoded(path, list(of_class), read, 64)
+            return ImageSet("Tiny-ImageNet", images, labels, [words[name] for name in ids])
 
         return image_set(train), image_set(test)

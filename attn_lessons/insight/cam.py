@@ -5,15 +5,14 @@ Introduced in lesson 10. Imported by its own name, because pytorch-grad-cam take
 """
 
 import copy
-import io
-from contextlib import redirect_stderr
 
 import cv2
 import torch
 from matplotlib.axes import Axes
-from pytorch_grad_cam import AblationCAM, AblationLayer, GradCAM, LayerCAM
+from pytorch_grad_cam import GradCAM, LayerCAM
 from pytorch_grad_cam.base_cam import BaseCAM
 from pytorch_grad_cam.utils.image import show_cam_on_image
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import nn
 
 from .. import style
@@ -33,21 +32,7 @@ class MeanOfChannels(BaseCAM):
         return mean - mean.min((1, 2), keepdims=True)  # from 0 up: the library cuts off what is below
 
 
-class Silence(AblationLayer):
-    """Puts 0 for a channel, as the paper does; the library puts −10⁷ where no feature happens to be exactly 0."""
-
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        n = len(self.activations)
-        self.activations[range(n), self.indices[:n]] = 0
-        return self.activations
-
-
-METHODS = {
-    "gradcam": GradCAM,
-    "layercam": LayerCAM,
-    "ablationcam": lambda model, layers: AblationCAM(model, layers, ablation_layer=Silence()),
-    "mean_of_channels": MeanOfChannels,
-}
+METHODS = {"gradcam": GradCAM, "layercam": LayerCAM, "mean_of_channels": MeanOfChannels}
 
 
 def cam(
@@ -68,7 +53,7 @@ def cam(
         uint8 (n, 3, H, W), prepared here as for training; or floating-point, exactly what the model takes.
     labels : torch.Tensor, optional
         int64 (n,), the class asked about in each image; the model's own answer if none are given.
-    method : {"gradcam", "layercam", "ablationcam", "mean_of_channels"}, default "gradcam"
+    method : {"gradcam", "layercam", "mean_of_channels"}, default "gradcam"
         The last is a baseline that looks at no class; see `MeanOfChannels`.
     layer : nn.Module, optional
         A module of `model` that gives maps (n, C, h, w); `target_layer` if none is given.
@@ -88,7 +73,6 @@ def cam(
     Notes
     -----
     Selvaraju et al.: Grad-CAM. ICCV 2017. https://arxiv.org/abs/1610.02391. Jiang et al.: LayerCAM. TIP 2021.
-    Ramaswamy et al.: Ablation-CAM. WACV 2020.
 
     Examples
     --------
@@ -109,11 +93,8 @@ def cam(
         if getattr(module, "inplace", False):
             module.inplace = False
     tool = METHODS[method](twin, [twin.get_submodule(name)])
-    # AblationCAM divides by the score, which turns its map round where that is negative: so every score starts at 1.
-    before = logits.gather(1, labels[:, None])[:, 0].tolist()
-    targets = [lambda said, k=k, b=b: said[k] - b + 1 for k, b in zip(labels.tolist(), before, strict=True)]
-    maps = []
-    with torch.enable_grad(), redirect_stderr(io.StringIO()):  # AblationCAM draws a progress bar for every image
+    targets, maps = [ClassifierOutputTarget(label) for label in labels.tolist()], []
+    with torch.enable_grad():
         for i in range(0, len(x), batch_size):
             # If the input asks for a gradient, one passes through the layer, even if no parameter asks for any.
             part = x[i : i + batch_size].detach().clone().requires_grad_()

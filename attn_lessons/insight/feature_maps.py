@@ -3,10 +3,6 @@
 Introduced in lesson 10.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import torch
 from torch import nn
 
@@ -14,9 +10,6 @@ from ..datasets.image_set import check
 from ..measure import evaluation_mode
 from ..models.slot_table import forward_calls, is_maps
 from ..training import prepare
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 
 @torch.no_grad()
@@ -144,24 +137,3 @@ def features(
     (gradient,) = torch.autograd.grad(score, maps)  # of the maps alone: no parameter's gradient is touched
     maps = maps.detach()
     return maps, (maps * gradient).sum((2, 3))
-
-
-def show_features(maps: torch.Tensor, contributions: torch.Tensor, ax: Axes, most: int = 8) -> Axes:
-    """The maps (C, h, w) of one image that say the most for (+) or against (−) the class, the strongest first.
-
-    Above each its channel, and its share of all that is said; each is drawn from its lowest to its highest value.
-    """
-    from torchvision.utils import make_grid
-
-    from .. import style
-
-    best, fraction = contributions.abs().argsort(descending=True)[:most], contributions / contributions.abs().sum()
-    columns, gap = min(4, len(best)), 2 + maps.shape[1] // 4
-    grid = make_grid(maps[best, None], columns, gap, normalize=True, scale_each=True, pad_value=float("nan"))
-    ax.imshow(grid[0].cpu().numpy(), cmap=style.HEAT)
-    for i, channel in enumerate(best.tolist()):
-        row, column = divmod(i, columns)
-        x, y = gap + column * (maps.shape[2] + gap), gap + row * (maps.shape[1] + gap)
-        ax.text(x, y - 1, f"{channel}: {fraction[channel]:+.0%}", fontsize=10, va="bottom")
-    ax.set_axis_off()
-    return ax

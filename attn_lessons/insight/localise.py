@@ -1,18 +1,13 @@
 """Does it look at the object? Maps scored against a ground-truth mask, beside the score of looking anywhere.
 
-Introduced in lesson 03; energy, IoU, insertion and deletion in lesson 10.
+Introduced in lesson 03; energy and IoU in lesson 10.
 """
 
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from ..datasets.image_set import check
-from ..measure import evaluation_mode
-from .feature_maps import network_input, target_classes
-
-STEPS = 16  # fractions of an image, from none to all, at which insertion and deletion ask the model
 
 
 def pointing_game(maps: torch.Tensor, masks: torch.Tensor) -> dict[str, float]:
@@ -74,19 +69,15 @@ def spatial_map(seen: dict[str, dict[str, torch.Tensor]]) -> torch.Tensor | None
     >>> spatial_map(seen).shape
     torch.Size([4, 8, 6])
     """
-    product = None
+    maps = [weights["map"] for weights in seen.values() if "map" in weights]
     for weights in seen.values():
-        if "map" in weights:
-            one = weights["map"]
-        elif "row_gate" in weights:
-            one = (weights["row_gate"].mT @ weights["column_gate"]) / weights["row_gate"].shape[1]  # mean over channels
-        else:
-            continue
-        if product is not None and product.shape != one.shape:
-            sizes = f"{tuple(product.shape[1:])} and {tuple(one.shape[1:])}"
-            raise ValueError(f"these maps have different sizes, {sizes}, and no product: hand over one module's alone.")
-        product = one if product is None else product * one
-    return product
+        if "row_gate" in weights:
+            mean = weights["row_gate"].mT @ weights["column_gate"] / weights["row_gate"].shape[1]  # over the channels
+            maps.append(mean)
+    sizes = {tuple(one.shape[1:]) for one in maps}
+    if len(sizes) > 1:
+        raise ValueError(f"these maps have different sizes, {sizes}, and no product: hand over one module's alone.")
+    return torch.stack(maps).prod(0) if maps else None
 
 
 def check_maps(maps: torch.Tensor, masks: torch.Tensor) -> None:
@@ -176,12 +167,9 @@ def iou(maps: torch.Tensor, masks: torch.Tensor, threshold: float = 0.5) -> dict
     bright = (maps >= low + threshold * (high - low)).float()[:, None]
     bright = F.interpolate(bright, size=masks.shape[1:], mode="nearest-exact")[:, 0].bool().cpu()  # (n, H, W)
     masks = masks.cpu()
-    union = (bright | masks).sum((1, 2))
+    score = (bright & masks).sum((1, 2)) / (bright | masks).sum((1, 2))
     a, b = bright.double().mean((1, 2)), masks.double().mean((1, 2))  # the parts of the image that they cover
-    return {
-        "score": ((bright & masks).sum((1, 2)) / union).mean().item(),
-        "chance": (a * b / (a + b - a * b)).mean().item(),
-    }
+    return {"score": score.mean().item(), "chance": (a * b / (a + b - a * b)).mean().item()}
 
 
 def centre_map(height: int, width: int) -> torch.Tensor:
@@ -210,72 +198,6 @@ def localisation(maps: torch.Tensor, masks: torch.Tensor) -> pd.DataFrame:
     return pd.DataFrame(rows).T
 
 
-@torch.no_grad()
-def insertion_deletion(
-    model: nn.Module, images: torch.Tensor, maps: torch.Tensor, labels: torch.Tensor | None = None
-) -> pd.DataFrame:
-    """How fast the answer comes when positions are shown in a map's order, and goes when they are taken away in it.
-
-    A position that is not shown has the mean colour of its image.
-
-    Parameters
-    ----------
-    model : nn.Module
-        Asked in evaluation mode, and left in the mode it was in.
-    images : torch.Tensor
-        uint8 (n, 3, H, W), prepared here as for training; or floating-point, exactly what the model takes.
-    maps : torch.Tensor
-        (n, h, w), one map an image. Equal positions come in an order drawn by lot.
-    labels : torch.Tensor, optional
-        int64 (n,), the class asked about in each image; the model's own answer if none are given.
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``order``: "given", "chance" (random spots: random pixels would tear apart every shape, and seem to find it) or
-        "centre"; ``fraction`` of the image, 0 to 1; ``insertion`` and ``deletion``: the class's mean probability with
-        that fraction shown, or taken away. The mean of a curve is its area: high is good for insertion, low for
-        deletion.
-
-    Notes
-    -----
-    Petsiuk, Das, Saenko: RISE. BMVC 2018. https://arxiv.org/abs/1806.07421
-
-    Examples
-    --------
-    >>> from attn_lessons.models import GlyphNet
-    >>> curves = insertion_deletion(GlyphNet(), torch.zeros(2, 3, 64, 64, dtype=torch.uint8), torch.rand(2, 16, 16))
-    >>> curves.groupby("order")[["insertion", "deletion"]].mean().shape
-    (3, 2)
-    """
-    x = network_input(model, images)
-    if maps.dim() != 3 or len(maps) != len(x):
-        raise ValueError(f"maps must have shape ({len(x)}, h, w), one an image; these have {tuple(maps.shape)}.")
-    must_be_finite(maps)
-    size, mean, rows = x.shape[2:], x.mean((2, 3), keepdim=True), []
-    spots = torch.rand(len(x), 8, 8, generator=torch.Generator().manual_seed(0))
-    variants = {"given": maps, "chance": spots, "centre": centre_map(*size).expand(len(x), -1, -1)}
-    with evaluation_mode(model):
-        which = target_classes(model(x), labels)[:, None].repeat(2, 1)
-        for name, variant in variants.items():
-            positions = order(at_size(variant, size))[:, None].to(x.device)
-            for step in range(STEPS + 1):
-                first = positions < step / STEPS
-                shown = torch.cat([torch.where(first, x, mean), torch.where(first, mean, x)])
-                said = model(shown).softmax(1).gather(1, which).view(2, -1).mean(1).tolist()
-                rows.append({"order": name, "fraction": step / STEPS, "insertion": said[0], "deletion": said[1]})
-    return pd.DataFrame(rows)
-
-
 def at_size(maps: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """(n, h, w) → (n, *size), blended between the middles of the cells."""
     return F.interpolate(maps.float()[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
-
-
-def order(maps: torch.Tensor) -> torch.Tensor:
-    """Each position's rank, from 0 for the highest to almost 1, (n, H, W) on the CPU; ties in random order."""
-    flat = maps.flatten(1).cpu()
-    shuffled = torch.randperm(flat.shape[1], generator=torch.Generator().manual_seed(0))
-    turns = shuffled[flat[:, shuffled].argsort(dim=1, descending=True, stable=True)]
-    steps = torch.arange(flat.shape[1]) / flat.shape[1]
-    return torch.empty_like(flat).scatter_(1, turns, steps.expand_as(flat)).view(maps.shape)

@@ -11,8 +11,6 @@ import torch
 from .. import __version__, style
 from ..arguments import one_of
 
-PROFILES = ("quick", "full")
-
 
 @dataclass(frozen=True)
 class Lesson:
@@ -41,7 +39,7 @@ def start(profile: str = "quick") -> Lesson:
     profile : {"quick", "full"}, default "quick"
         "quick" is what a laptop does in about a minute, and what is tested; "full" takes more images, epochs, seeds.
     """
-    one_of("profile", profile, PROFILES)
+    one_of("profile", profile, ("quick", "full"))
     style.use()
     torch.manual_seed(0)
     # The networks are small: one thread per physical core is plenty, and threads that find their core busy with

@@ -33,9 +33,7 @@ def claim(condition: bool, sentence: str) -> None:
         return
     if STOPPING & os.environ.keys():
         raise AssertionError(sentence)
-    display(
-        Markdown(f"**Not on this machine:** {sentence} Trainings and timings vary; the text tells of the usual run.")
-    )
+    display(Markdown(f"**Not on this machine:** {sentence} Trainings and timings vary; the text is of the usual run."))
 
 
 def say(text: str) -> None:

@@ -4,7 +4,7 @@ Introduced in lesson 11; lesson 08 builds VGG with it.
 """
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from difflib import get_close_matches
 from functools import partial
 
@@ -12,22 +12,13 @@ import torch
 from torch import nn
 
 from ..arguments import one_of
-from ..attention import MECHANISMS, build_attention
+from ..attention import MECHANISMS, Mechanism, build_attention
 from ..attention.base import reset
 from .slot_table import forward_shapes, is_maps
 
-STARTS = ("identity", "own", "kaiming")
-CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
-
-def attach(
-    model: nn.Module,
-    mechanism: str | Callable[..., nn.Module],
-    after: str | Iterable[str],
-    start: str = "identity",
-    image: tuple[int, int, int] = (3, 224, 224),
-    **options,
-) -> nn.Module:
+def attach(model: nn.Module, mechanism: Mechanism, after: str | Iterable[str], start: str = "identity",
+           image: tuple[int, int, int] = (3, 224, 224), **options) -> nn.Module:  # fmt: skip
     """Weight what the modules named in `after` give, before anything else sees it.
 
     Parameters
@@ -73,7 +64,7 @@ def attach(
     >>> [name for name in model.state_dict() if "attention.scale" in name]
     ['layer3.1.attention.scale', 'layer4.1.attention.scale']
     """
-    one_of("start", start, STARTS)
+    one_of("start", start, ("identity", "own", "kaiming"))
     after = [after] if isinstance(after, str) else list(after)
     hosts = {name: module_called(name, model) for name in after}
     ran, like, made = forward_shapes(model, image), next(model.parameters(), torch.empty(0)), {}
@@ -170,7 +161,7 @@ def feature_maps(shapes: list[torch.Size | str], name: str, image: tuple[int, in
     return shapes[0][1:]
 
 
-def takes_size(mechanism: str | Callable[..., nn.Module]) -> bool:
+def takes_size(mechanism: Mechanism) -> bool:
     """Whether a mechanism is built for one height and width."""
     mechanism = MECHANISMS.get(mechanism, mechanism) if isinstance(mechanism, str) else mechanism
     return callable(mechanism) and "size" in inspect.signature(mechanism).parameters
@@ -179,7 +170,7 @@ def takes_size(mechanism: str | Callable[..., nn.Module]) -> bool:
 def put(attention: nn.Module, host: nn.Module) -> str:
     """Make `attention` a child of `host`, or of the last module in a container, and run it after; returns its path."""
     home, path = host, ""
-    while isinstance(home, CONTAINERS) and len(home):
+    while isinstance(home, nn.Sequential | nn.ModuleList | nn.ModuleDict) and len(home):
         *_, (name, home) = home.named_children()
         path += f"{name}."
     others = sum(child.startswith("attention") for child in home._modules)

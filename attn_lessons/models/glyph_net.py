@@ -3,13 +3,11 @@
 Introduced in lesson 01.
 """
 
-from collections.abc import Callable
-
 import torch
 from torch import nn
 
 from ..arguments import whole_number
-from ..attention import build_attention
+from ..attention import Mechanism, build_attention
 from .network import Network
 
 
@@ -34,13 +32,7 @@ class GlyphNet(Network):
     last, so that one seed gives one and the same backbone, whatever stands in the slots.
     """
 
-    def __init__(
-        self,
-        num_classes: int = 4,
-        attention: str | Callable[..., nn.Module] = "none",
-        deep: bool = False,
-        **options,
-    ):
+    def __init__(self, num_classes: int = 4, attention: Mechanism = "none", deep: bool = False, **options):
         super().__init__()
         whole_number("num_classes", num_classes, 1)
         self.features = nn.Sequential()

@@ -4,13 +4,12 @@ Used in lesson 02.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
 
 import torch
 from torch import nn
 
 from ..arguments import whole_number
-from ..attention import build_attention
+from ..attention import Mechanism, build_attention
 from .network import Network
 
 
@@ -38,26 +37,15 @@ class SmallCNN(Network):
     one seed gives one and the same backbone, whatever stands in the slots.
     """
 
-    def __init__(
-        self,
-        num_classes: int = 10,
-        image_size: int = 32,
-        attention: str | Callable[..., nn.Module] = "none",
-        **options,
-    ):
+    def __init__(self, num_classes: int = 10, image_size: int = 32, attention: Mechanism = "none", **options):
         super().__init__()
         whole_number("num_classes", num_classes, 1)
         if whole_number("image_size", image_size, 8) % 8:
             raise ValueError(f"image_size={image_size} is not a multiple of 8: three poolings halve it three times.")
         self.image_size = image_size
         self.blocks = nn.Sequential(self.block(3, 32), self.block(32, 64), self.block(64, 128))
-        self.head = nn.Sequential(
-            nn.Flatten(),
-            nn.Linear(128 * (image_size // 8) ** 2, 512),
-            nn.ReLU(),
-            nn.Dropout(0.5),
-            nn.Linear(512, num_classes),
-        )
+        first, last = nn.Linear(128 * (image_size // 8) ** 2, 512), nn.Linear(512, num_classes)
+        self.head = nn.Sequential(nn.Flatten(), first, nn.ReLU(), nn.Dropout(0.5), last)
         for block, channels in zip(self.blocks, (32, 64, 128), strict=True):
             block.attention = build_attention(attention, channels, **options)
 

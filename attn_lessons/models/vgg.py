@@ -5,12 +5,13 @@ https://arxiv.org/abs/1409.1556
 Rebuilt step by step in lesson 08.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import torch
 from torch import nn
 
 from ..arguments import one_of, whole_number
+from ..attention import Mechanism
 from .attachment import attach, restart
 from .network import Network
 
@@ -77,7 +78,7 @@ class VGG(Network):
         num_classes: int = 1000,
         batch_norm: bool = False,
         head: str = "imagenet",
-        attention: str | Callable[..., nn.Module] = "none",
+        attention: Mechanism = "none",
         blocks: int | Iterable[int] = (1, 2, 3, 4, 5),
         slot: str = "before_pool",
         start: str = "own",
@@ -106,8 +107,8 @@ class VGG(Network):
 
         pools = [index for index, layer in enumerate(self.features) if isinstance(layer, nn.MaxPool2d)]
         shift = SLOTS.index(slot) - 2
-        self.start = start
-        self.slots = {block: f"features.{pools[block - 1] + shift}" for block in blocks if attention != "none"}
+        self.start, blocks = start, [] if attention == "none" else blocks
+        self.slots = {block: f"features.{pools[block - 1] + shift}" for block in blocks}
         attach(self, attention, self.slots.values(), start, (3, image_size, image_size), **options)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, 3, H, W)
@@ -118,8 +119,7 @@ class VGG(Network):
     @property
     def attention(self) -> nn.ModuleDict:
         """Its mechanisms: "block5" and so on."""
-        hosts = {block: self.get_submodule(name) for block, name in self.slots.items()}
-        return nn.ModuleDict({f"block{block}": host.attention for block, host in hosts.items()})
+        return nn.ModuleDict({f"block{i}": self.get_submodule(f"{host}.attention") for i, host in self.slots.items()})
 
     def reset_parameters(self) -> None:
         """Re-initialise all weights as construction does: the same seed gives the same weights."""

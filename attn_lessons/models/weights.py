@@ -60,19 +60,16 @@ def load_matching(
     shared = [name for name in weights if name in own]
     fits = {name: weights[name] for name in shared if weights[name].shape == own[name].shape}
     fitting, given = (sum(tensor.dim() > 0 for tensor in some.values()) for some in (fits, weights))
-    only = {"network": [name for name in own if name not in weights], "weights": [n for n in weights if n not in own]}
+    report = {"loaded": list(fits), "of another shape": [name for name in shared if name not in fits]}
+    report["only in the network"] = [name for name in own if name not in weights]
+    report["only in the weights"] = [name for name in weights if name not in own]
     if not fitting:
         raise ValueError("No weight has the name and shape of one in this network: are they another network's?")
     if fitting < MOST * given and not allow_partial:
-        names = ", ".join(f"{some[0]!r} only in the {where}" for where, some in only.items() if some) or "other shapes"
+        names = ", ".join(f"{some[0]!r} {what}" for what, some in report.items() if some and what != "loaded")
         raise ValueError(f"Only {fitting} of {given} weights fit ({names}): rename them, or say allow_partial=True.")
     model.load_state_dict(fits, strict=False)
-    return {
-        "loaded": list(fits),
-        "of another shape": [name for name in shared if name not in fits],
-        "only in the network": only["network"],
-        "only in the weights": only["weights"],
-    } | ({"unwrapped": unwrapped} if unwrapped else {})
+    return report | ({"unwrapped": unwrapped} if unwrapped else {})
 
 
 def unwrap(weights: Mapping, own: Iterable[str]) -> tuple[Mapping[str, torch.Tensor], list[str]]:

@@ -4,6 +4,7 @@ Introduced in lesson 01; lesson 09 shows why one seed each is not enough.
 """
 
 import json
+import time
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -26,8 +27,8 @@ class Comparison(NamedTuple):
     Attributes
     ----------
     runs : pandas.DataFrame
-        One row per run: ``variant``, ``seed``, ``accuracy`` and ``train_accuracy`` (last epoch, 0 to 1), and
-        ``parameters``.
+        One row per run: ``variant``, ``seed``, ``accuracy`` and ``train_accuracy`` (last epoch, 0 to 1),
+        ``parameters``, ``seconds``.
     models : dict
         (variant, seed) → the trained network.
     """
@@ -68,10 +69,11 @@ def compare(variants: dict, data: Callable, recipe: Recipe | None = None, seeds:
 def train_once(build: Callable, train: ImageSet, test: ImageSet, recipe: Recipe | None, seed: int) -> tuple:
     """One run: the trained network, and its row."""
     torch.manual_seed(seed)
-    model = build()
+    model, start = build(), time.perf_counter()
     trained = fit(model, train, None, recipe, seed, progress=False).epochs.train_accuracy.iloc[-1]
     accuracy = evaluate(model, test)["accuracy"]
-    return model, {"accuracy": accuracy, "train_accuracy": trained, "parameters": parameters(model)}
+    row = {"accuracy": accuracy, "train_accuracy": trained, "parameters": parameters(model)}
+    return model, row | {"seconds": time.perf_counter() - start}
 
 
 def must_be_one_data_set(runs: pd.DataFrame) -> None:

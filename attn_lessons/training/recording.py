@@ -32,7 +32,7 @@ def record(out: Path, variants: dict, data: dict, recipe: Recipe, seeds: int, ab
     Parameters
     ----------
     out : Path
-        The CSV. If it exists, the new rows keep to its columns.
+        The CSV, new or with the columns of these runs.
     variants : dict of str to callable
         Name → a function without arguments that builds a fresh network.
     data : dict of str to callable
@@ -62,6 +62,8 @@ def record(out: Path, variants: dict, data: dict, recipe: Recipe, seeds: int, ab
             model, result = train_once(variants[variant], train, test, recipe, seed)
             result |= score(model, test) if score else {}
             row = {"data": name, "variant": variant, "seed": seed} | {k: round(v, 4) for k, v in result.items()}
+            if columns is not None and set(columns) != set(row):
+                raise ValueError(f"{out.name} has other columns than these runs: name another file with --out.")
             # First how the row was made, then the row: killed between the two, there is no row of unknown making.
             out.with_suffix(".json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
             pd.DataFrame([row], columns=columns).to_csv(out, mode="a", header=not out.exists(), index=False)

@@ -28,10 +28,7 @@ WRONG_SQUEEZES = {
     "detached": (lambda x: x.detach().mean((2, 3)), "gradient"),
     "squeeze()": (lambda x: nn.functional.adaptive_avg_pool2d(x, 1).squeeze(), "axis of the single image"),
     "first row": (lambda x: x[:, :, 0].mean(2), "shuffled"),
-    "border left out": (
-        lambda x: x[:, :, 1:-1, 1:-1].mean((2, 3)) if min(x.shape[2:]) > 2 else squeeze(x),
-        "shuffled",
-    ),
+    "border left out": (lambda x: x[:, :, 1:-1, 1:-1].mean((2, 3)) if min(x.shape[2:]) > 2 else squeeze(x), "shuffled"),
     "rms": (lambda x: x.square().mean((2, 3)), "squares"),
     "wrong axes": (lambda x: x.mean((1, 2)), "your result has shape"),
     "unbiased": (lambda x: x.sum((2, 3)) / max(1, x[0, 0].numel() - 1), "1 / (H·W)"),

@@ -550,10 +550,6 @@ class OwnWeight(nn.Module):
 
 
 EXERCISES = {
-    "channel": (
-        check.check_channel_attention,
-        [Channel, ChannelWithConvs, ChannelInOneGo, ReluOnSum],
-        WRONG_CHANNELS,
-    ),
+    "channel": (check.check_channel_attention, [Channel, ChannelWithConvs, ChannelInOneGo, ReluOnSum], WRONG_CHANNELS),
     "spatial": (check.check_spatial_attention, [Spatial, MaxFirst, SameWord, OwnWeight], WRONG_SPATIALS),
 }

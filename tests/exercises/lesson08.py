@@ -454,10 +454,10 @@ def by(**options):
 
 
 def by_name(model):
-    """Right: looks for the names that begin with attention."""
+    """Right: looks for the names with attention in them."""
     norms = {n for n, m in model.named_modules() if not isinstance(m, KINDS)}
     for name, p in model.named_parameters():
-        if name.startswith("attention.") and name.rsplit(".", 1)[0] not in norms:
+        if ".attention." in name and name.rsplit(".", 1)[0] not in norms:
             if name.endswith("weight"):
                 nn.init.kaiming_normal_(p, nonlinearity="relu")
             else:

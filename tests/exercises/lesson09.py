@@ -121,10 +121,7 @@ WRONG_CUTS = {
     "ones": (filled(torch.ones_like), "filled with 1"),
     "mean": (filled(lambda x: x.mean().expand_as(x)), "mean"),
     "mean of the image": (filled(lambda x: x.mean((2, 3), keepdim=True).expand_as(x)), "mean"),
-    "pushed in": (
-        lambda x, t, a, s: cut(x, t.clamp(0, x.shape[2] - s), a.clamp(0, x.shape[3] - s), s),
-        "pushed in",
-    ),
+    "pushed in": (lambda x, t, a, s: cut(x, t.clamp(0, x.shape[2] - s), a.clamp(0, x.shape[3] - s), s), "pushed in"),
     "negative pushed in": (lambda x, t, a, s: cut(x, t.clamp(min=0), a.clamp(min=0), s), "pushed in"),
     "slices in a loop": (by_slices, "less than|pushed"),
     "loop": (with_a_loop, "loop"),
@@ -216,10 +213,7 @@ WRONG_LOSSES = {
         lambda x, y, e: F.binary_cross_entropy_with_logits(x, right_goals(hard(x, y), e, *x.shape)),
         "yes-or-no",
     ),
-    "one per image": (
-        lambda x, y, e: F.cross_entropy(x, y, label_smoothing=e, reduction="none"),
-        "one loss an image",
-    ),
+    "one per image": (lambda x, y, e: F.cross_entropy(x, y, label_smoothing=e, reduction="none"), "one loss an image"),
     "always 0.1": (lambda x, y, e: F.cross_entropy(x, y, label_smoothing=0.1), "whatever smoothing says"),
     "softmax, then log": (with_targets(right_goals, lambda x: x.softmax(1).log()), "hundreds"),
     "detached": (lambda x, y, e: by_torch(x.detach(), y, e), "gradient"),
@@ -229,10 +223,7 @@ WRONG_LOSSES = {
         lambda x, y, e: -(right_goals(hard(x, y), e, *x.shape) * x.log_softmax(1)).mean(),
         "number of classes",
     ),
-    "only the right class": (
-        lambda x, y, e: -((1 - e) * hard(x, y) * x.log_softmax(1)).sum(1).mean(),
-        "went nowhere",
-    ),
+    "only the right class": (lambda x, y, e: -((1 - e) * hard(x, y) * x.log_softmax(1)).sum(1).mean(), "went nowhere"),
     "no return": (lambda x, y, e: None, "return"),
     "softmax twice": (lambda x, y, e: by_torch(x.softmax(1), y, e), "twice"),
     "half the smoothing": (lambda x, y, e: by_torch(x, y, e / 2), "targets of one image"),
@@ -315,11 +306,7 @@ WRONG_PAIRS = {
 
 
 EXERCISES = {
-    "cutout": (
-        check.check_cutout,
-        [cut, with_where, with_product, with_clone, with_subtraction],
-        WRONG_CUTS,
-    ),
+    "cutout": (check.check_cutout, [cut, with_where, with_product, with_clone, with_subtraction], WRONG_CUTS),
     "smooth_cross_entropy": (
         check.check_smooth_cross_entropy,
         [smooth_cross_entropy, by_two_terms, by_scatter, by_torch],
