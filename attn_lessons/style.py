@@ -65,9 +65,10 @@ def heat(weights: torch.Tensor, ax: Axes, title: str = "", low: float = 0.0, hig
 
 
 def show_features(maps: torch.Tensor, contributions: torch.Tensor, ax: Axes, most: int = 8) -> Axes:
-    """The maps (C, h, w) of one image that say the most for (+) or against (−) the class, the strongest first.
+    """The feature maps (C, h, w) of one image with the largest contributions to the class, the largest first.
 
-    Above each its channel, and its share of all that is said; each is drawn from its lowest to its highest value.
+    Above each map: its channel, and its fraction of the sum of absolute contributions. Each has a colour scale of its
+    own.
     """
     from torchvision.utils import make_grid
 

@@ -1,4 +1,4 @@
-"""Grad-CAM and its relatives, through pytorch-grad-cam, without what people trip over there.
+"""Grad-CAM and LayerCAM through pytorch-grad-cam, with batches, labels and modes handled.
 
 Introduced in lesson 10. Imported by its own name, because pytorch-grad-cam takes seconds to import:
 ``from attn_lessons.insight.cam import cam``.
@@ -22,14 +22,14 @@ from .localise import at_size
 
 
 class MeanOfChannels(BaseCAM):
-    """A popular tutorial's "attention heat map": the mean of all channels. No class and no head enters it."""
+    """The mean over the channels, a widely copied "attention heat map". It depends on neither class nor head."""
 
     def __init__(self, model: nn.Module, target_layers: list[nn.Module]):
         super().__init__(model, target_layers, uses_gradients=False)
 
     def get_cam_image(self, input_tensor, target_layer, targets, activations, grads, eigen_smooth=False):
         mean = activations.mean(1)
-        return mean - mean.min((1, 2), keepdims=True)  # from 0 up: the library cuts off what is below
+        return mean - mean.min((1, 2), keepdims=True)  # the library sets negative values to 0
 
 
 METHODS = {"gradcam": GradCAM, "layercam": LayerCAM, "mean_of_channels": MeanOfChannels}
@@ -43,32 +43,32 @@ def cam(
     layer: nn.Module | None = None,
     batch_size: int = 32,
 ) -> torch.Tensor:
-    """Where in each image a class activation map finds what speaks for a class.
+    """The class activation map of each image: which positions contribute to the logit of a class.
 
     Parameters
     ----------
     model : nn.Module
-        Explained as it is in evaluation mode, and left as it was: its mode, gradients, hooks and layers.
+        Run in evaluation mode; its mode, gradients, hooks and layers stay as they are.
     images : torch.Tensor
         uint8 (n, 3, H, W), prepared here as for training; or floating-point, exactly what the model takes.
     labels : torch.Tensor, optional
-        int64 (n,), the class asked about in each image; the model's own answer if none are given.
+        int64 (n,), the class to explain in each image. Default: the predicted class.
     method : {"gradcam", "layercam", "mean_of_channels"}, default "gradcam"
-        The last is a baseline that looks at no class; see `MeanOfChannels`.
+        The last is a baseline that does not depend on the class; see `MeanOfChannels`.
     layer : nn.Module, optional
-        A module of `model` that gives maps (n, C, h, w); `target_layer` if none is given.
+        A module of `model` that gives feature maps (n, C, h, w). Default: `target_layer`.
     batch_size : int, default 32
 
     Returns
     -------
     torch.Tensor
-        (n, H, W) on the CPU, each map from 0 to 1 on a scale of its own: compare positions in a map, not maps. All 0
-        where the method found nothing that speaks for the class.
+        (n, H, W) on the CPU. Each map is scaled to [0, 1] separately: compare positions within a map, not maps. All 0
+        if no position contributes to the class.
 
     Raises
     ------
     TypeError, ValueError
-        If the method or layer is unknown, or the layer no part of the model; if a label is no class.
+        If the method is unknown, the layer is not part of the model, or a label is not a class.
 
     Notes
     -----
@@ -86,7 +86,7 @@ def cam(
     x = network_input(model, images)
     logits = torch.cat([activations(model, part, layer)[1].detach() for part in x.split(batch_size)])
     labels = target_classes(logits, labels)
-    # The library writes into what it explains: it gets a copy, whose layers never overwrite what a hook has kept.
+    # The library changes the model, so it gets a copy, without in-place layers that overwrite what a hook has kept.
     name = next(name for name, module in model.named_modules() if module is layer)
     twin = copy.deepcopy(model).requires_grad_(False)
     for module in twin.modules():
@@ -96,7 +96,7 @@ def cam(
     targets, maps = [ClassifierOutputTarget(label) for label in labels.tolist()], []
     with torch.enable_grad():
         for i in range(0, len(x), batch_size):
-            # If the input asks for a gradient, one passes through the layer, even if no parameter asks for any.
+            # With requires_grad on the input, a gradient reaches the layer even if all parameters are frozen.
             part = x[i : i + batch_size].detach().clone().requires_grad_()
             maps.append(torch.from_numpy(tool(part, targets[i : i + batch_size])))
     tool.activations_and_grads.release()

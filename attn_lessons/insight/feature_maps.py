@@ -62,7 +62,7 @@ def network_input(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
 
 
 def target_classes(logits: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
-    """The class asked about, one an image: `labels`, or the model's answers if there are none."""
+    """The class to explain in each image: `labels`, or the predicted classes if there are none."""
     if labels is None:
         return logits.argmax(1)
     check("labels", labels, torch.int64, logits.shape[:1])
@@ -109,9 +109,9 @@ def features(
     images : torch.Tensor
         uint8 (n, 3, H, W), prepared here as for training; or floating-point, exactly what the model takes.
     labels : torch.Tensor, optional
-        int64 (n,), the class asked about in each image; the model's own answer if none are given.
+        int64 (n,), the class to explain in each image. Default: the predicted class.
     layer : nn.Module, optional
-        A module of `model` that gives maps; `target_layer` if none is given.
+        A module of `model` that gives feature maps. Default: `target_layer`.
 
     Returns
     -------

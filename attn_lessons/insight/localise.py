@@ -1,4 +1,4 @@
-"""Does it look at the object? Maps scored against a ground-truth mask, beside the score of looking anywhere.
+"""How well maps localise the object: scores against a ground-truth mask, each beside its chance level.
 
 Introduced in lesson 03; energy and IoU in lesson 10.
 """
@@ -11,22 +11,21 @@ from ..datasets.image_set import check
 
 
 def pointing_game(maps: torch.Tensor, masks: torch.Tensor) -> dict[str, float]:
-    """How often the highest place of a map lies on the object.
+    """The pointing game: how often the maximum of a map lies on the object.
 
     Parameters
     ----------
     maps : torch.Tensor
-        (n, h, w), one map an image. A coarser grid than the image's is fine: a cell is on the object if any of its
-        pixels is.
+        (n, h, w), one map per image. They may be coarser than the masks: a cell is on the object if any of its pixels
+        is.
     masks : torch.Tensor
         bool (n, H, W), the object in each image.
 
     Returns
     -------
     dict
-        ``score``: the share of images whose highest position is on the object, 0 to 1; several equally high positions
-        share their image, so that a map without any preference scores as chance does. ``chance``: what pointing
-        anywhere would score.
+        ``score``: the proportion of images whose maximum is on the object, 0 to 1. Tied maxima count in equal parts,
+        so that a constant map scores as chance does. ``chance``: the expected score of a random position.
 
     Raises
     ------
@@ -53,8 +52,7 @@ def pointing_game(maps: torch.Tensor, masks: torch.Tensor) -> dict[str, float]:
 def spatial_map(seen: dict[str, dict[str, torch.Tensor]]) -> torch.Tensor | None:
     """The product of all spatial gates, (B, H, W), from what `watch` recorded; None if there is no spatial gate.
 
-    Spatial maps count as they are, coordinate attention's as the mean of its gates over the channels; modules with maps
-    of equal size are multiplied.
+    Coordinate attention enters with the mean of its gates over the channels. The maps must have equal size.
 
     Raises
     ------
@@ -88,31 +86,31 @@ def check_maps(maps: torch.Tensor, masks: torch.Tensor) -> None:
 
 
 def must_be_finite(maps: torch.Tensor, argument: str = "maps") -> None:
-    """Refuse values without an order, which would make a score that looks like one."""
+    """Refuse nan and inf: a score of theirs would look like any other."""
     if not maps.isfinite().all():
         raise ValueError(f"{argument} must hold finite numbers; {(~maps.isfinite()).sum()} of these are nan or inf.")
 
 
 def energy_pointing_game(maps: torch.Tensor, masks: torch.Tensor) -> dict[str, float]:
-    """Which part of all that a map holds lies on the object.
+    """The energy-based pointing game: the proportion of a map's sum that lies on the object.
 
     Parameters
     ----------
     maps : torch.Tensor
-        (n, h, w), nowhere below 0. Each cell of a coarser grid than the image's spreads over its pixels.
+        (n, h, w), not negative. They may be coarser than the masks: the value of a cell spreads over its pixels.
     masks : torch.Tensor
         bool (n, H, W), the object in each image.
 
     Returns
     -------
     dict
-        ``score``, the mean over the images, 0 to 1; an empty map, all 0, counts as one without a preference.
-        ``chance``: what a map without a preference scores, the part of the image that the object covers.
+        ``score``: the mean over the images, 0 to 1; a map of zeros counts as constant. ``chance``: the score of a
+        constant map, which is the proportion of the image that the object covers.
 
     Raises
     ------
     ValueError
-        If `maps` is not one map per image, not finite, or below 0 anywhere.
+        If `maps` is not one map per image, not finite, or negative anywhere.
 
     Notes
     -----
@@ -134,22 +132,22 @@ def energy_pointing_game(maps: torch.Tensor, masks: torch.Tensor) -> dict[str, f
 
 
 def iou(maps: torch.Tensor, masks: torch.Tensor, threshold: float = 0.5) -> dict[str, float]:
-    """How well the bright part of a map covers the object, and nothing else: intersection over union.
+    """Intersection over union of the object and the bright part of a map.
 
     Parameters
     ----------
     maps : torch.Tensor
-        (n, h, w). Cells of a coarser grid than the image's are drawn as squares.
+        (n, h, w). Maps coarser than the masks are enlarged without interpolation.
     masks : torch.Tensor
         bool (n, H, W), the object in each image.
     threshold : float, default 0.5
-        Bright is what lies at least this far up from the map's lowest to its highest value.
+        A position is bright if its value is at least this far from the map's minimum to its maximum.
 
     Returns
     -------
     dict
-        ``score``, the mean over the images, 0 to 1; of an empty map, everything is bright. ``chance``: what as many
-        bright pixels score, strewn anywhere.
+        ``score``: the mean over the images, 0 to 1; a constant map is bright everywhere. ``chance``: the expected score
+        of as many bright pixels at random positions.
 
     Raises
     ------
@@ -173,7 +171,7 @@ def iou(maps: torch.Tensor, masks: torch.Tensor, threshold: float = 0.5) -> dict
 
 
 def centre_map(height: int, width: int) -> torch.Tensor:
-    """A map (height, width) that looks at no image: a soft spot in the middle, where photographers put objects."""
+    """The centre baseline, (height, width): a Gaussian in the middle, where photographers put objects."""
     x, y = (((torch.arange(size) + 0.5) / size - 0.5) / 0.25 for size in (width, height))
     return torch.exp(-(y[:, None] ** 2 + x**2) / 2)
 

@@ -100,13 +100,12 @@ def sanity_check(
     ----------
     model : nn.Module
     others : iterable of (str, nn.Module)
-        ``randomised(model, images)``, or ``[("shuffled labels", network)]`` with one trained on labels that were dealt
-        out anew among the images.
+        ``randomised(model, images)``, or ``[("shuffled labels", network)]`` with a network trained on shuffled labels.
     images : torch.Tensor
         As for `attn_lessons.insight.features`.
     explain : callable
         Called as ``explain(network, images, labels)``, gives maps (n, h, w): `attn_lessons.insight.cam.cam`, for
-        example. The labels are the answers of `model`, for all networks, so that all are asked about the same class.
+        example. The labels are the predictions of `model` for all networks, so that all maps explain the same class.
 
     Returns
     -------

@@ -17,7 +17,7 @@ class Question:
     text : str
     right : tuple of (answer, why)
     wrong : dict
-        Answer → what whoever believes it has mixed up.
+        Answer → the mistake behind it.
     """
 
     text: str

@@ -10,7 +10,7 @@ from ..style import png
 
 
 def explore(draw: Callable[..., tuple[Figure, str]], **controls) -> None:
-    """Show ``draw(...)`` at its defaults, and draw it anew whenever a control moves.
+    """Show ``draw(...)`` at its defaults, and redraw it whenever a control moves.
 
     Parameters
     ----------
