@@ -244,7 +244,7 @@ def _why_it_stopped(given: list, got: list, x: torch.Tensor) -> str:
         if out[2:] != (h, w):
             return (
                 f"for a map of {h} × {w} positions your convolution with k={part.kernel_size[0]} gives {out[2]} × "
-                "{out[3]} : the edges are lost or gained. Which padding keeps the size for an odd k?"
+                f"{out[3]}: the edges are lost or gained. Which padding keeps the size for an odd k?"
             )
         return ""
     if shape[1:] in ((2 * c, 1, 1), (c, 1, 1), (c, 2), (2, c), (2, c, 1), (2, 1, c), (2, 1, 1)) or shape == (2, b, c):
