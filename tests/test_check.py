@@ -29,6 +29,17 @@ WRONG = [
     for name, (checker, _, wrong) in EXERCISES.items()
     for mistake, (answer, words) in wrong.items()
 ]
+TABLES = {
+    f"{number} {name}": tables
+    for number, module in LESSONS.items()
+    for name, tables in getattr(importlib.import_module(module), "TABLES", {}).items()
+}
+ROWS = [
+    pytest.param(EXERCISES[name][0], build(**{step: wrong}), idea, id=f"{name}: {step}: {idea}")
+    for name, (build, tables) in TABLES.items()
+    for step, table in tables.items()
+    for idea, wrong in table.items()
+]
 every_exercise = pytest.mark.parametrize("name", EXERCISES)
 
 
@@ -43,6 +54,12 @@ def test_a_wrong_answer_hears_which_idea_is_wrong(checker, answer, words):
     assert verdict.outcome == "not yet", verdict
     assert any(word in verdict.text for word in words.split("|")), verdict
     assert "\n" not in verdict.text
+
+
+@pytest.mark.parametrize(("checker", "answer", "idea"), ROWS)
+def test_every_row_of_a_table_hears_its_own_sentence(checker, answer, idea):
+    verdict = checker.verdict(answer)
+    assert verdict.outcome == "not yet" and verdict.text == idea, verdict
 
 
 @every_exercise

@@ -1,29 +1,20 @@
 """How a check speaks: passed, not attempted yet, or which idea is wrong. Never a traceback, never the answer."""
 
-from __future__ import annotations
-
+import copy
 import functools
-import linecache
 import textwrap
-import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from .source import left_over, one_sentence
+
 PASSED, NOT_YET, WRONG = "passed", "not attempted yet", "not yet"
 MARKS = {PASSED: "✓", NOT_YET: "○", WRONG: "✗"}
-HINTS = {  # what torch says → what it means for whoever writes such a module
-    "must match the size": "Broadcasting lines shapes up from the right: give the smaller tensor an axis of size 1 "
-    "wherever it has none, as (B, C) → (B, C, 1, 1).",
-    "mat1 and mat2": "A linear layer acts on the last axis: is it the one you mean, and is the rest squeezed away?",
-    "return_types.max": "max over one dimension returns two things, the largest values and their positions: take "
-    ".values, or use amax.",
-}
 YOUR_TURN = "your turn"  # an exercise's empty cell raises NotImplementedError("your turn")
 
 
@@ -48,26 +39,31 @@ def exercise(success: str) -> Callable:
     """Turn a function of probes into a check.
 
     The probes take the learner's function or class, and raise `WrongIdea` at the first idea that is wrong. The check
-    prints one line and returns nothing; its attribute ``verdict`` returns the `Verdict` instead, for tests.
+    prints one line and returns nothing; its attribute ``verdict`` returns the `Verdict` instead, for tests and grading.
 
     Parameters
     ----------
     success : str
-        What is now shown, printed behind "passed".
+        What is now shown, printed after "passed".
     """
 
     def decorate(probes: Callable[[Callable], None]) -> Callable[[Callable], None]:
         def verdict(attempt: Callable) -> Verdict:
-            with torch.random.fork_rng(devices=[]):  # checking changes nothing about the lesson that follows
+            dtype = torch.get_default_dtype()
+            with torch.random.fork_rng(devices=[]), torch.enable_grad():  # the lesson goes on as if nothing had run
                 torch.manual_seed(0)
                 try:
                     if not callable(attempt):
-                        raise WrongIdea(f"this is {_kind(attempt)}; hand over the function or class itself.")
+                        raise WrongIdea(f"this is {kind(attempt)}; hand over the function or class itself.")
                     probes(attempt)
                 except NotAttempted:
+                    if told := left_over(attempt):
+                        return Verdict(WRONG, told)
                     return Verdict(NOT_YET, "write yours above and run both cells; the lesson goes on without it.")
                 except WrongIdea as idea:
                     return Verdict(WRONG, str(idea))
+                finally:
+                    torch.set_default_dtype(dtype)
             return Verdict(PASSED, success)
 
         @functools.wraps(probes)
@@ -98,37 +94,49 @@ def same(a: torch.Tensor, b: torch.Tensor) -> bool:
     return a.shape == b.shape and torch.allclose(a.double(), b.double(), rtol=1e-4, atol=1e-5)
 
 
+def named_mistake(result: torch.Tensor, right: torch.Tensor, mistakes: Iterable[tuple[torch.Tensor, str]]) -> None:
+    """Say which of the known mistakes gives exactly this result, if it is not `right` and one does."""
+    if not same(result, right):
+        for mistaken, idea in mistakes:
+            expect(not same(result, mistaken), idea)
+
+
 # --------------------------------------------------------------------------------------------------- run their code
-def call(attempt: Callable, *inputs: torch.Tensor, **words) -> torch.Tensor:
-    """The learner's result on `inputs`; whatever goes wrong becomes one sentence (`words`: see `guarded`)."""
-    given = "an input" if len(inputs) == 1 else "inputs"
-    given += " of shape " + " and ".join(str(tuple(x.shape)) for x in inputs)
-    copies = [x.detach().clone() for x in inputs]
-    result = guarded(attempt, *inputs, given=given, **words)
-    expect(
-        all(torch.equal(x, copy) for x, copy in zip(inputs, copies, strict=True)),
-        "your code changed its input in place (with *=, mul_ or an assignment): make a new tensor instead.",
-    )
-    return one_tensor(result)
-
-
-def one_tensor(result: object) -> torch.Tensor:
-    expect(result is not None, "your code returned None: does its last line say return?")
-    expect(isinstance(result, torch.Tensor), f"your code returned {_kind(result)}; a single tensor is wanted.")
-    return result
-
-
 def guarded(attempt: Callable, *arguments, given: str, hints: dict[str, str] | None = None, prefix="", **options):
-    """``attempt(*arguments, **options)``; an error in it is told in one sentence, with the line it comes from.
+    """``attempt(*arguments, **options)``; an error in it becomes one sentence, with the line it comes from.
 
     `hints` say what torch's words mean in this lesson; `prefix` is said first.
     """
     try:
         return attempt(*arguments, **options)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # also SystemExit and GeneratorExit
         if isinstance(error, NotImplementedError) and str(error) == YOUR_TURN:
             raise NotAttempted from None
-        raise WrongIdea(prefix + _stopped(error, given, hints or {})) from None
+        raise WrongIdea(prefix + one_sentence(error, given, hints or {})) from None
+
+
+def call(attempt: Callable, *inputs: torch.Tensor, **words) -> torch.Tensor:
+    """The learner's result on `inputs`; whatever goes wrong becomes one sentence (`words`: see `guarded`)."""
+    given = "an input" if len(inputs) == 1 else "inputs"
+    given += " of shape " + " and ".join(str(tuple(x.shape)) for x in inputs)
+    copies = [x.detach().clone() for x in inputs]
+    asked = [x.requires_grad for x in inputs]
+    result = guarded(attempt, *inputs, given=given, **words)
+    torch.set_grad_enabled(True)  # whatever their code has done
+    expect(
+        all(torch.equal(x, copy) for x, copy in zip(inputs, copies, strict=True)),
+        "your code changed its input in place (with *=, mul_ or an assignment): make a new tensor instead.",
+    )
+    expect(asked == [x.requires_grad for x in inputs], "your code changed requires_grad of its input: leave it alone.")
+    return one_tensor(result)
+
+
+def one_tensor(result: object) -> torch.Tensor:
+    expect(result is not None, "your code returned None: does its last line say return?")
+    expect(isinstance(result, torch.Tensor), f"your code returned {kind(result)}; a single tensor is wanted.")
+    return result
 
 
 def build_module(attempt: Callable, *arguments, given: str) -> nn.Module:
@@ -181,7 +189,14 @@ def learned(module: nn.Module, example: str = "layers must be attributes (self.r
     return shapes
 
 
-# --------------------------------------------------------------------------------------------------- compare numbers
+# --------------------------------------------------------------------------------------------------- common probes
+def away_from_zero(*shape: int) -> torch.Tensor:
+    """Numbers of both signs, none near 0, so that result / x tells the gate; mean and maximum differ."""
+    each = (*shape[:2], 1, 1)
+    sign = torch.where(torch.rand(shape) < torch.rand(each), -1.0, 1.0)
+    return (torch.rand(shape) + 0.5) * sign * (0.4 + torch.rand(each))
+
+
 def expect_shape(
     result: torch.Tensor, wanted: tuple[int, ...], given: str, ideas: dict[tuple[int, ...], str], otherwise: str
 ) -> None:
@@ -200,13 +215,6 @@ def expect_scaled(
     gates = dict.fromkeys(((b, c), (b, c, 1, 1)), channels)
     gates |= dict.fromkeys(((b, h, w), (b, 1, h, w)), "one number per position is left: multiply x by the gates.")
     expect_shape(result, x.shape, f"x of shape {shape_of(*x.shape)}", gates | (ideas or {}), otherwise)
-
-
-def named_mistake(result: torch.Tensor, right: torch.Tensor, mistakes: Iterable[tuple[torch.Tensor, str]]) -> None:
-    """Say which of the known mistakes gives exactly this result, if it is not `right` and one does."""
-    if not same(result, right):
-        for mistaken, idea in mistakes:
-            expect(not same(result, mistaken), idea)
 
 
 def gate_mistakes(x: torch.Tensor, scores: torch.Tensor) -> list[tuple[torch.Tensor, str]]:
@@ -236,11 +244,14 @@ def even(gate: torch.Tensor, *dims: int, tolerance: float = 1e-4) -> bool:
     return torch.allclose(gate, gate.mean(dims, keepdim=True).expand_as(gate), atol=tolerance)
 
 
-# --------------------------------------------------------------------------------------------------- common probes
 def expect_no_chance(module: nn.Module, x: torch.Tensor, result: torch.Tensor) -> None:
     expect(
         same(call(module, x), result),
         "two calls with the same x give two results: is there dropout or another source of chance in it?",
+    )
+    expect(
+        same(call(copy.deepcopy(module).eval(), x), result),
+        "in evaluation mode your module gives something else: nothing in it should depend on the mode.",
     )
 
 
@@ -275,11 +286,11 @@ def expect_channel_gates(module: nn.Module, x: torch.Tensor, result: torch.Tenso
 
 def expect_learning(module: nn.Module, x: torch.Tensor, what: str) -> None:
     """A gradient reaches all that the module learns; `what` names it."""
-    module.zero_grad()
+    weights = list(module.parameters())
     result = call(module, x.clone().requires_grad_())
     expect(result.requires_grad, "no gradient gets through your module: did you use no_grad, detach or .data?")
-    result.square().sum().backward()
-    reached = all(p.grad is not None and p.grad.abs().sum() > 0 for p in module.parameters())
+    grads = torch.autograd.grad(result.square().sum(), weights, allow_unused=True)
+    reached = all(grad is not None and grad.abs().sum() > 0 for grad in grads)
     expect(reached, f"no gradient reaches {what}, so nothing there can learn: did you detach something on the way?")
 
 
@@ -299,6 +310,20 @@ def expect_gradient(attempt: Callable, *inputs: torch.Tensor, names: tuple[str, 
     return grads
 
 
+def expect_same_gradient(attempt: Callable, reference: Callable, *inputs: torch.Tensor) -> None:
+    """Where the values are right, the gradients are, too."""
+    inputs = [x.clone().requires_grad_() for x in inputs]
+    both = (call(attempt, *inputs), reference(*inputs))
+    lost = "no gradient gets back to the input, so nothing before could learn: did you use detach, no_grad or numpy?"
+    expect(both[0].requires_grad, lost)
+    ours = [torch.autograd.grad(result.square().sum(), inputs, allow_unused=True) for result in both]
+    for grad, right in zip(*ours, strict=True):
+        expect(
+            grad is not None and torch.allclose(grad, right, rtol=1e-3, atol=1e-4),
+            "your values are right, but part of the gradient is missing: did you use detach, no_grad, .data or .item?",
+        )
+
+
 def expect_one_image(module: nn.Module, x: torch.Tensor) -> None:
     try:
         kept = module(x[:1]).shape == x[:1].shape
@@ -316,18 +341,6 @@ def shape_of(*sizes: int) -> str:
     return f"({', '.join(map(str, sizes))}{',' if len(sizes) == 1 else ''})"
 
 
-def _kind(value: object) -> str:
+def kind(value: object) -> str:
     name = type(value).__name__
     return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
-
-
-def _stopped(error: Exception, given: str, hints: dict[str, str]) -> str:
-    """One sentence for an exception, with the last line of the learner's own code that it passed through."""
-    message = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
-    libraries = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(libraries)]
-    where = ""
-    if frames and (line := linecache.getline(frames[-1].filename, frames[-1].lineno).strip()):
-        where = f" at `{line}`"
-    told = [next((f" {hint}" for words, hint in known.items() if words in message), "") for known in (HINTS, hints)]
-    return f"your code stopped{where} when given {given}: {type(error).__name__}: {message}.{''.join(told)}"

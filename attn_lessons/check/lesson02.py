@@ -1,7 +1,5 @@
 """Exercises of lesson 02: the squeeze, and the whole Squeeze-and-Excitation module."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable
 
@@ -10,94 +8,90 @@ from torch import nn
 
 from ..attention.se import start_in_pairs_
 from . import core
-from .core import call, exercise, expect, named_mistake, same, shape_of
+from .core import call, exercise, expect, same, shape_of
+from .steps import BETWEEN, GATE, SCALE, SQUEEZE, explain, other_axes
+
+SHAPES = {  # of the squeeze, by what is left of (B, C, H, W)
+    "BC11": "the numbers may be right, but the two axes of size 1 are still there: without keepdim they go.",
+    "BCH": "a number is left for every row: you squeezed W only. Squeeze H as well.",
+    "BCW": "a number is left for every column: you squeezed H only. Squeeze W as well.",
+    "C": "you averaged over the images too: each image gets its own numbers.",
+    "B": "you averaged over the channels too: one number per channel is wanted.",
+    "BHW": "you averaged over the channels and kept the positions: SE does the reverse.",
+    "": "you averaged over everything: images and channels must stay apart.",
+}
+AFTER = {  # the squeeze, in place of nothing
+    "the sigmoid comes later, after the two linear layers: only the mean.": torch.sigmoid,
+    "channels do not compete here: leave out the softmax.": lambda s: s.softmax(1),
+    "the ReLU comes later, between the two linear layers: only the mean.": torch.relu,
+}
+
+
+def squeezed(x, squeeze=lambda x: x.mean((2, 3)), after=lambda s: s):
+    return after(squeeze(x))
 
 
 @exercise("one number per channel and image: the mean over all positions.")
 def check_squeeze(attempt: Callable) -> None:
     """Check exercise 1 of lesson 02: ``squeeze(x (B, C, H, W)) → (B, C)``."""
-    for b, c, h, w in ((2, 3, 4, 5), (4, 4, 4, 4), (1, 6, 7, 1)):
-        x = torch.randn(b, c, h, w)
+    for b, c, h, w in ((3, 6, 5, 7), (4, 4, 4, 4), (1, 6, 7, 1)):
+        x, sizes = torch.randn(b, c, h, w), dict(zip("BCHW1", (b, c, h, w, 1), strict=True))
+        ideas = {tuple(sizes[letter] for letter in left): idea for left, idea in reversed(SHAPES.items())}
+        if b == 1:
+            ideas[c,] = "the axis of the single image is gone: squeeze() takes every axis of size 1."
         result = call(attempt, x)
-        given, otherwise = f"x of shape {shape_of(b, c, h, w)}", f"one number each, {shape_of(b, c)}, is wanted."
-        core.expect_shape(result, (b, c), given, _squeezed_shapes(b, c, h, w), otherwise)
-        right = x.mean((2, 3))
-        named_mistake(
-            result,
-            right,
-            [
-                (x.sum((2, 3)), "you added up without dividing: a larger image would get larger numbers."),
-                (x.amax((2, 3)), "you took the largest value; the squeeze of SE is the mean."),
-                (x.amin((2, 3)), "you took the smallest value; the squeeze of SE is the mean."),
-                (x.flatten(2).median(2).values, "you took the median; the squeeze of SE is the mean."),
-                (x.abs().mean((2, 3)), "you took the mean of the absolute values: signs should stay."),
-                (x.square().mean((2, 3)), "you took the mean of the squares: leave the values as they are."),
-                (x.relu().mean((2, 3)), "you cut off the negative values first: leave the values as they are."),
-                (x[:, :, 0, 0], "you took the value at one corner: every position should count."),
-                (x[:, :, h // 2, w // 2], "you took the value at the centre: every position should count."),
-                (x.mean((2, 3)).sigmoid(), "the sigmoid comes later, after the two linear layers: only the mean."),
-                (x.mean((2, 3)).softmax(1), "channels do not compete here: leave out the softmax."),
-                (x.reshape(b, h * w, c).mean(1), "reshape read the numbers in another order, so channels got mixed: "
-                 "average over the dimensions H and W themselves."),
-            ],
-        )  # fmt: skip
-        if b == c == h == w:  # where all sizes are equal, the wrong pair of dimensions gives the right shape
-            pairs = ((0, 1), (0, 2), (0, 3), (1, 2), (1, 3))
-            wrong = [(x.mean(pair), f"you averaged over dimensions {pair}: H and W are others.") for pair in pairs]
-            named_mistake(result, right, wrong)
-        shuffled = x.flatten(2)[:, :, torch.randperm(h * w)].view_as(x)
-        expect(
-            same(call(attempt, shuffled), result),
-            "your numbers change when the pixels are shuffled: did every position count, and count the same?",
-        )
-        expect(same(result, right), "not every value counts as 1 / (H·W): the squeeze is the plain mean.")
-    core.expect_gradient(attempt, torch.randn(1, 2, 3, 3), names=("x",))
+        otherwise = f"one number per channel and image, {shape_of(b, c)}, is wanted."
+        core.expect_shape(result, (b, c), f"x of shape {shape_of(b, c, h, w)}", ideas, otherwise)
+
+        def every_position_counts(x=x, result=result):
+            shuffled = x.flatten(2)[:, :, torch.randperm(x[0, 0].numel())].view_as(x)
+            expect(
+                same(call(attempt, shuffled), result),
+                "your numbers change when the pixels are shuffled: every position should count, and count the same.",
+            )
+
+        tables = {"squeeze": SQUEEZE | other_axes(x), "after": AFTER}
+        plain = "not every value counts as 1 / (H·W): the squeeze is the plain mean."
+        explain(result, squeezed, (x,), tables, plain, attempt, every_position_counts)
+    core.expect_same_gradient(attempt, squeezed, torch.randn(3, 2, 5, 6))
 
 
-def _squeezed_shapes(b: int, c: int, h: int, w: int) -> dict[tuple[int, ...], str]:
-    ideas = {
-        (b, c, 1, 1): "the numbers may be right, but the two axes of size 1 are still there: without keepdim they go.",
-        (b, c, h): "a number is left for every row: you squeezed W only. Squeeze H as well.",
-        (b, c, w): "a number is left for every column: you squeezed H only. Squeeze W as well.",
-        (c,): "you averaged over the images too: each image gets its own numbers.",
-        (b,): "you averaged over the channels too: one number per channel is what we are after.",
-        (b, h, w): "you averaged over the channels and kept the positions: SE does the reverse.",
-        (): "you averaged over everything: images and channels must stay apart.",
-    }
-    if b == 1:
-        ideas[c,] = "the axis of the single image is gone: squeeze() takes every axis of size 1."
-    return ideas
+def se(x, w1, w2, squeeze=lambda x: x.mean((2, 3)), between=torch.relu, gate=torch.sigmoid, scale=torch.mul):
+    return scale(x, gate(between(squeeze(x) @ w1.T) @ w2.T)[:, :, None, None])
 
 
 @exercise("squeeze, excite, scale: your module is Squeeze-and-Excitation, weight for weight.")
 def check_se(attempt: Callable) -> None:
     """Check exercise 2 of lesson 02: a class ``SE(channels, reduction)`` that keeps (B, C, H, W)."""
-    for channels, reduction, b, h, w in ((32, 4, 3, 5, 7), (24, 8, 2, 6, 6), (20, 8, 2, 1, 3)):
+    for channels, reduction, b, h, w in ((33, 5, 3, 7, 9), (24, 8, 5, 6, 6), (20, 8, 3, 1, 7), (9, 9, 3, 5, 6)):
         module = core.build_module(attempt, channels, reduction, given=f"channels={channels}, reduction={reduction}")
-        x = torch.rand(b, channels, h, w) + 0.5  # positive, so that gate = result / x is safe
+        x = core.away_from_zero(b, channels, h, w)
         core.expect_scaled(call(module, x), x, "SE weights channels, and keeps the shape.")
-        first, second = two_layers(module, channels, reduction, "SE")
-        with torch.no_grad():  # weights far from 0, so that no gate can hide near 0.5, and each idea leaves a trace
-            first.copy_(torch.randn_like(first))
-            start_in_pairs_(first)  # or, with few hidden units, they could all be dead by chance
-            second.copy_(torch.randn_like(second))
-        w1, w2 = first.detach().reshape(-1, channels), second.detach().reshape(channels, -1)
-        result, right = call(module, x), x * _gate(x.mean((2, 3)), w1, w2)
-        named_mistake(result, right, _se_mistakes(x, w1, w2))
-        position = "squeeze over both H and W, so that a channel gets one gate, and multiply x by it."
-        core.expect_channel_gates(module, x, result, position, "the squeezed x must go through the two layers.")
-        expect(
-            same(result, right),
-            "one gate in (0, 1) per channel and image, as it should be, but computed by another formula than "
-            "σ(W₂ ReLU(W₁ mean)): go through it step by step.",
-        )
+        w1, w2 = fill(*two_layers(module, channels, reduction, "SE"))
+        result = call(module, x)
+
+        def properties(module=module, x=x, result=result):
+            position = "squeeze over both H and W, so that a channel gets one gate, and multiply x by it."
+            core.expect_channel_gates(module, x, result, position, "the squeezed x must go through the two layers.")
+
+        tables = {"squeeze": SQUEEZE | other_axes(x), "between": BETWEEN, "gate": GATE, "scale": SCALE}
+        formula = "your gates come from another formula than σ(W₂ ReLU(W₁ mean)): go through it step by step."
+        explain(result, se, (x, w1, w2), tables, formula, attempt, properties)
+        properties()
         core.expect_learning(module, x, "your two layers")
+        core.expect_same_gradient(module, lambda x, w1=w1, w2=w2: se(x, w1, w2), x)
         core.expect_one_image(module, x)
     expect_hidden_units(attempt)
 
 
-def _gate(squeezed: torch.Tensor, w1: torch.Tensor, w2: torch.Tensor) -> torch.Tensor:
-    return ((squeezed @ w1.T).relu() @ w2.T).sigmoid()[:, :, None, None]
+@torch.no_grad()
+def fill(first: nn.Parameter, second: nn.Parameter) -> tuple[torch.Tensor, torch.Tensor]:
+    """Large activations, moderate gates: ReLU6 differs from ReLU, and no gate hides near 0.5 or is stuck at an end."""
+    wide = first[0].numel()
+    first.copy_(torch.randn_like(first) * 20 / wide**0.5)
+    start_in_pairs_(first)  # or, with few hidden units, they could all be dead by chance
+    second.copy_(torch.randn_like(second) * 0.3)
+    return first.detach().reshape(len(first), wide).clone(), second.detach().reshape(len(second), -1).clone()
 
 
 def two_layers(module: nn.Module, channels: int, reduction: int, name: str) -> tuple[nn.Parameter, nn.Parameter]:
@@ -123,27 +117,6 @@ def two_layers(module: nn.Module, channels: int, reduction: int, name: str) -> t
     return first, second
 
 
-def _se_mistakes(x: torch.Tensor, w1: torch.Tensor, w2: torch.Tensor) -> list[tuple[torch.Tensor, str]]:
-    mean = x.mean((2, 3))
-    gate, linear = _gate(mean, w1, w2), mean @ w1.T
-    scores, early = (linear.relu() @ w2.T)[:, :, None, None], (linear.sigmoid() @ w2.T)[:, :, None, None]
-    return [
-        *core.gate_mistakes(x, scores),
-        (x * (linear.clamp(0, 6) @ w2.T).sigmoid()[:, :, None, None], "that is ReLU6, which stops at 6; the paper's SE "
-         "has ReLU."),
-        (x * (linear @ w2.T).sigmoid()[:, :, None, None], "there is no ReLU between the two layers: two linear layers "
-         "in a row are a single one."),
-        (x * early, "the sigmoid stands between the two layers: ReLU goes there, and the sigmoid to the end."),
-        (x * early.sigmoid(), "a sigmoid stands between the two layers: ReLU goes there."),
-        (x * early.relu(), "ReLU and sigmoid have changed places: ReLU goes between the layers, the sigmoid last."),
-        (x * _gate(x.amax((2, 3)), w1, w2), "your squeeze takes the largest value; SE takes the mean."),
-        (x * _gate(x.sum((2, 3)), w1, w2), "your squeeze adds up without dividing by H·W: take the mean."),
-        (x * _gate(mean.mean(0, keepdim=True), w1, w2), "you averaged over the batch: each image has gates of its "
-         "own."),
-        (mean[:, :, None, None] * gate.expand_as(x), "you scaled the squeezed numbers: the gates weight x itself."),
-    ]  # fmt: skip
-
-
 def expect_hidden_units(attempt: Callable) -> None:
     """With r > C, C // r is 0: refusing is fine, keeping a unit is fine, a gate of 0.5 for ever is not."""
     try:
@@ -159,6 +132,6 @@ def expect_hidden_units(attempt: Callable) -> None:
         stuck, hidden = True, 0
     expect(
         hidden > 0 or not stuck,
-        "nearly there: with channels=4 and reduction=16, 4 // 16 leaves no hidden unit, and no gate could ever hear "
-        "of the image. Keep at least one unit, or raise a ValueError.",
+        "nearly there: with channels=4 and reduction=16, 4 // 16 leaves no hidden unit, and no gate could depend on "
+        "the image. Keep at least one unit, or raise a ValueError.",
     )

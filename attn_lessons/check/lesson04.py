@@ -1,7 +1,5 @@
 """Exercises of lesson 04: Efficient Channel Attention, and its adaptive kernel size."""
 
-from __future__ import annotations
-
 import math
 import operator
 from collections.abc import Callable
@@ -11,42 +9,85 @@ import torch.nn.functional as F
 from torch import nn
 
 from . import core
-from .core import WrongIdea, call, exercise, expect, guarded, named_mistake, same, shape_of
+from .core import WrongIdea, call, exercise, expect, guarded, shape_of
+from .steps import GATE, SCALE, SQUEEZE, Table, explain, other_axes
 
 
 # ------------------------------------------------------------------------------------------------ exercise 1
+def line(pad: Callable[[int], tuple[int, int]], mode: str = "constant") -> Callable:
+    """A convolution along the channels whose ends are padded by ``pad(k // 2)``."""
+    return lambda s, w: F.conv1d(F.pad(s[:, None], pad(len(w) // 2), mode=mode), w[None, None])[:, 0]
+
+
+zeros = line(lambda half: (half, half))
+SLIDE: Table = {  # (B, C), (k,) → (B, C), in place of zeros(s, weight)
+    "only the middle weight of your kernel is used: along which axis does it slide? Conv1d slides along the last one.":
+        lambda s, w: w[len(w) // 2] * s,
+    "your kernel is mirrored: its first weight belongs to the channel before, as in conv1d.":
+        lambda s, w: zeros(s, w.flip(0)),
+    "your kernel goes through a softmax first: use its weights as they are.": lambda s, w: zeros(s, w.softmax(0)),
+    "a sigmoid stands before the convolution as well: only the one at the end.": lambda s, w: zeros(s.sigmoid(), w),
+    "a softmax stands before the convolution: give it the plain means.": lambda s, w: zeros(s.softmax(1), w),
+    "a ReLU stands before the convolution: give it the plain means.": lambda s, w: zeros(s.relu(), w),
+    "your convolution slides along the images of the batch: the channels must be the last axis, (B, 1, C).":
+        lambda s, w: zeros(s.T.contiguous(), w).T,
+    "your convolution runs on from one image into the next: keep the batch apart, (B, 1, C).":
+        lambda s, w: zeros(s.reshape(1, -1), w).view_as(s),
+    "all channels share one gate: do not average over the channels.":
+        lambda s, w: zeros(s, w).mean(1, True).expand_as(s),
+    "you add the means to the convolution (a residual): leave them out.": lambda s, w: s + zeros(s, w),
+    "the kernel runs over the means twice: once is enough.": lambda s, w: zeros(zeros(s, w), w),
+    "your padding wraps round, from the last channel to the first; the paper's ECA pads with zeros.":
+        line(lambda half: (half, half), "circular"),
+    "your padding repeats the channels at the ends; the paper's ECA pads with zeros.":
+        line(lambda half: (half, half), "replicate"),
+    "your padding mirrors the ends; the paper's ECA pads with zeros.": line(lambda half: (half, half), "reflect"),
+} | {
+    f"each gate sits {abs(d)} channel(s) beside its own kernel position: pad both ends alike.":
+        line(lambda half, d=d: (half + d, half - d))
+    for d in (-1, 1, -2, 2, -3, 3)
+}  # fmt: skip
+
+
+def eca(x, weight, squeeze=lambda x: x.mean((2, 3)), slide=zeros, gate=torch.sigmoid, scale=torch.mul):
+    return scale(x, gate(slide(squeeze(x), weight))[:, :, None, None])
+
+
 @exercise("squeeze, a small convolution along the channels, scale: your module is ECA, weight for weight.")
 def check_eca(attempt: Callable) -> None:
     """Check exercise 1 of lesson 04: a class ``ECA(channels, kernel_size)`` that keeps (B, C, H, W)."""
-    for channels, k, b, h, w in ((12, 5, 3, 5, 7), (8, 3, 2, 8, 8), (6, 7, 2, 1, 3)):
+    for channels, k, b, h, w in ((15, 7, 3, 5, 8), (9, 3, 5, 9, 9), (9, 5, 3, 1, 7)):
         module = core.build_module(attempt, channels, k, given=f"channels={channels}, kernel_size={k}")
-        x = torch.rand(b, channels, h, w) + 0.5  # positive, so that gate = result / x is safe
+        x = core.away_from_zero(b, channels, h, w)
         kernel = _one_kernel(module, channels, k)
-        with torch.no_grad():  # far from 0 and different everywhere, so that each idea below leaves a trace
+        with torch.no_grad():  # different everywhere, so that each idea below leaves a trace
             kernel.copy_(torch.randn_like(kernel))
-        result, weight = _run(module, x, k), kernel.detach().reshape(k)
+        result, weight = _run(module, x, k), kernel.detach().reshape(k).clone()
         core.expect_scaled(result, x, "ECA weights channels, and keeps the shape.")
         stretched = [m for m in module.modules() if isinstance(m, nn.Conv1d) and m.dilation != (1,)]
-        expect(not stretched, "your kernel skips channels (dilation): it hears the ones right beside its own.")
-        right = x * _gate(x.mean((2, 3)), weight)
-        named_mistake(result, right, _eca_mistakes(x, weight))
-        position = "squeeze over both H and W first, so that the kernel slides along C numbers, not along positions."
-        core.expect_channel_gates(module, x, result, position, "the squeezed x must go through the convolution.")
-        expect(
-            same(result, right),
-            "one gate in (0, 1) per channel and image, as it should be, but computed by another formula than "
-            "σ(conv(mean)): go through it step by step.",
-        )
+        expect(not stretched, "your kernel skips channels (dilation): it reads the ones right beside its own.")
+
+        def properties(module=module, x=x, result=result):
+            position = "squeeze over both H and W first, so that the kernel slides along C numbers, not positions."
+            core.expect_channel_gates(module, x, result, position, "the squeezed x must go through the convolution.")
+
+        tables = {"squeeze": SQUEEZE | other_axes(x), "slide": SLIDE, "gate": GATE, "scale": SCALE | wrong_axis(x)}
+        formula = "your gates come from another formula than σ(conv(mean)): go through it step by step."
+        explain(result, eca, (x, weight), tables, formula, attempt, properties)
+        properties()
         core.expect_learning(module, x, "your kernel")
+        core.expect_same_gradient(module, lambda x, weight=weight: eca(x, weight), x)
         core.expect_one_image(module, x)
 
 
-def _logits(squeezed: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:  # (B, C), (k,) → (B, C)
-    return F.conv1d(squeezed[:, None], weight[None, None], padding=len(weight) // 2)[:, 0]
-
-
-def _gate(squeezed: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    return _logits(squeezed, weight).sigmoid()[:, :, None, None]
+def wrong_axis(x: torch.Tensor) -> Table:
+    """Where all sizes are equal, a gate on the wrong axis has the right shape."""
+    if len(set(x.shape[1:])) > 1:
+        return {}
+    return {
+        "your gates weight the rows: give them the shape (B, C, 1, 1).": lambda x, g: x * g.transpose(1, 2),
+        "your gates weight the columns: give them the shape (B, C, 1, 1).": lambda x, g: x * g.transpose(1, 3),
+    }
 
 
 def _one_kernel(module: nn.Module, channels: int, k: int) -> nn.Parameter:
@@ -132,64 +173,6 @@ def _diagnose(text: str, given: tuple, returned: tuple, b: int, c: int, k: int) 
         (len(given) != 4 or given[1] != c, told + "that is the feature map. Squeeze first, then slide along the "
          "channels."),
     )  # fmt: skip
-
-
-def _eca_mistakes(x: torch.Tensor, weight: torch.Tensor) -> list[tuple[torch.Tensor, str]]:
-    b, c, h, w = x.shape
-    k, s = len(weight), x.mean((2, 3))
-    logits, gate = _logits(s, weight)[:, :, None, None], _gate(s, weight)
-    half, line = k // 2, s[:, None]
-
-    def unpadded(padded):  # a line with something else than zeros at its ends
-        return x * F.conv1d(padded, weight[None, None])[:, 0].sigmoid()[:, :, None, None]
-
-    mistakes = [
-        *core.gate_mistakes(x, logits),
-        (x * _gate(x.amax((2, 3)), weight), "your squeeze takes the largest value; ECA takes the mean."),
-        (x * _gate(x.sum((2, 3)), weight), "your squeeze adds up without dividing by H·W: take the mean."),
-        (x * _gate(s.sigmoid(), weight), "a sigmoid stands before the convolution as well: only the one at the end."),
-        (x * _logits(s.sigmoid(), weight)[:, :, None, None], "the sigmoid stands before the convolution: it belongs "
-         "behind it, or gates are not in (0, 1)."),
-        (x * _gate(s.relu().softmax(1), weight), "a softmax stands before the convolution: give it the plain means."),
-        (x * gate.mean(1, keepdim=True), "all channels share one gate: do not average the gates over the channels."),
-        (x * (_logits(s, weight) + _logits(x.amax((2, 3)), weight)).sigmoid()[:, :, None, None], "you added the "
-         "maxima, as CBAM does: ECA squeezes by the mean alone."),
-        (x * _gate(s, weight.softmax(0)), "your kernel goes through a softmax first: use its weights as they are."),
-        (x * _gate(s - s.mean(1, keepdim=True), weight), "you took the mean over the channels away first: give the "
-         "kernel the plain means."),
-        (s[:, :, None, None] * gate.expand_as(x), "you scaled the squeezed numbers: the gates weight x itself."),
-        (x * _gate(s.mean(0, keepdim=True), weight), "you averaged over the batch: each image has gates of its own."),
-        (x * _gate(s.reshape(1, b * c), weight).view(b, c, 1, 1), "your convolution runs on from one image into the "
-         "next: the batch was flattened into one line. Keep it apart: (B, 1, C)."),
-        (x * _gate(x.reshape(b, h * w, c).mean(1), weight), "reshape read the numbers in another order, so channels "
-         "got mixed: average over the dimensions H and W themselves."),
-        (x * _gate(s.T, weight).view(c, b).T[:, :, None, None], "your convolution slides along the images of the "
-         "batch: the channels must be the last axis it is given, (B, 1, C)."),
-        (x * _gate(s.flip(1), weight).flip(1), "your kernel is mirrored: its first weight belongs to the channel "
-         "before, as conv1d does it."),
-        (x * (weight[half] * s).sigmoid()[:, :, None, None], "only the middle weight of your kernel is used, so no "
-         "channel hears its neighbours: along which axis does it slide? Conv1d slides along the last one."),
-    ]  # fmt: skip
-    for mode, name in (
-        ("circular", "wraps round, from the last channel to the first"),
-        ("replicate", "repeats the channels at the ends"),
-        ("reflect", "mirrors the ends"),
-    ):
-        if half < c:
-            idea = f"your padding {name}; the paper's ECA pads with zeros."
-            mistakes.append((unpadded(F.pad(line, (half, half), mode=mode)), idea))
-    for shift in (d for d in range(-k, k + 1) if d):  # all padding at one end
-        idea = f"each gate sits {abs(shift)} channels beside its own window: pad both ends alike."
-        mistakes.append((unpadded(F.pad(line, (half + shift, half - shift))), idea))
-    if c == h == w:  # where all sizes are equal, a gate on the wrong axis has the right shape
-        to_shape = {"rows": (b, 1, h, 1), "columns": (b, 1, 1, w)}
-        for name, shape in to_shape.items():
-            mistakes.append((x * gate.view(shape), f"your gates weight the {name}: give them the shape (B, C, 1, 1)."))
-        for axes, name in (((1, 3), "channels and columns"), ((1, 2), "channels and rows")):
-            for shape in ((b, c, 1, 1), *to_shape.values()):
-                wrong = _gate(x.mean(axes), weight).view(shape)
-                mistakes.append((x * wrong, f"you averaged over {name}: squeeze the positions, H and W."))
-    return mistakes
 
 
 # ------------------------------------------------------------------------------------------------ exercise 2

@@ -4,6 +4,8 @@ import torch
 from torch import nn
 
 from attn_lessons import check
+from attn_lessons.check.lesson02 import AFTER, se, squeezed
+from attn_lessons.check.steps import BETWEEN, GATE, SCALE, SQUEEZE
 
 
 # --------------------------------------------------------------------------------------------------- exercise 1
@@ -11,10 +13,7 @@ def squeeze(x):
     return x.mean((2, 3))
 
 
-WRONG_SQUEEZES = {
-    "sum": (lambda x: x.sum((2, 3)), "without dividing"),
-    "max": (lambda x: x.amax((2, 3)), "largest"),
-    "median": (lambda x: x.flatten(2).median(2).values, "median"),
+WRONG_SQUEEZES = {  # beside those of the tables
     "only W": (lambda x: x.mean(3), "squeezed W only"),
     "only H": (lambda x: x.mean(2), "squeezed H only"),
     "keepdim": (lambda x: x.mean((2, 3), keepdim=True), "keepdim"),
@@ -22,16 +21,17 @@ WRONG_SQUEEZES = {
     "everything": (lambda x: x.mean(), "everything"),
     "batch too": (lambda x: x.mean((0, 2, 3)), "images too"),
     "channels too": (lambda x: x.mean((1, 2, 3)), "channels too"),
-    "corner": (lambda x: x[:, :, 0, 0], "corner"),
-    "scrambled": (lambda x: x.reshape(len(x), -1, x.shape[1]).mean(1), "reshape"),
-    "sigmoid": (lambda x: x.mean((2, 3)).sigmoid(), "sigmoid comes later"),
     "detached": (lambda x: x.detach().mean((2, 3)), "gradient"),
+    "half detached": (lambda x: (x.detach() + x).mean((2, 3)) / 2, "gradient"),
     "squeeze()": (lambda x: nn.functional.adaptive_avg_pool2d(x, 1).squeeze(), "axis of the single image"),
     "first row": (lambda x: x[:, :, 0].mean(2), "shuffled"),
     "border left out": (lambda x: x[:, :, 1:-1, 1:-1].mean((2, 3)) if min(x.shape[2:]) > 2 else squeeze(x), "shuffled"),
-    "rms": (lambda x: x.square().mean((2, 3)), "squares"),
     "wrong axes": (lambda x: x.mean((1, 2)), "your result has shape"),
     "unbiased": (lambda x: x.sum((2, 3)) / max(1, x[0, 0].numel() - 1), "1 / (H·W)"),
+    "two at once": (lambda x: x.sum((2, 3)).sigmoid(), "without dividing by H·W|And: the sigmoid"),
+    "in place": (lambda x: x.abs_().mean((2, 3)), "in place"),
+    "exit": (lambda x: exit(), "SystemExit"),
+    "grad off": (lambda x: (torch.set_grad_enabled(False), x.mean((2, 3)))[1], "gradient"),
 }
 
 
@@ -142,26 +142,22 @@ class WithNorm(SE):
         return self.expand(self.norm(self.reduce(squeezed)).relu()).sigmoid()
 
 
-WRONG_SES = {
-    "no sigmoid": (wrong_gate(lambda m, s: m.expand(m.reduce(s).relu())), "no sigmoid"),
-    "no relu": (wrong_gate(lambda m, s: m.expand(m.reduce(s)).sigmoid()), "no ReLU"),
-    "softmax": (wrong_gate(lambda m, s: m.expand(m.reduce(s).relu()).softmax(1)), "compete"),
-    "tanh": (wrong_gate(lambda m, s: m.expand(m.reduce(s).relu()).tanh()), "tanh"),
-    "sigmoid in the middle": (wrong_gate(lambda m, s: m.expand(m.reduce(s).sigmoid())), "between the two layers"),
-    "relu and sigmoid swapped": (wrong_gate(lambda m, s: m.expand(m.reduce(s).sigmoid()).relu()), "changed places"),
-    "hard sigmoid": (
-        wrong_gate(lambda m, s: nn.functional.hardsigmoid(m.expand(m.reduce(s).relu()))),
-        "hard sigmoid",
-    ),
+def by_step(**steps):
+    """The solution with wrong steps, from the check's own reference."""
+    return wrong_forward(lambda m, x: se(x, m.reduce.weight, m.expand.weight, **steps))
+
+
+WRONG_SES = {  # beside those of the tables
     "detached": (wrong_gate(lambda m, s: SE.gate(m, s).detach()), "no gradient reaches your two layers"),
-    "batch average": (wrong_gate(lambda m, s: SE.gate(m, s.mean(0, True))), "over the batch"),
-    "batch norm": (WithNorm, "other images in its batch"),
+    "detached squeeze": (wrong_squeeze(lambda m, x: x.detach().mean((2, 3))), "part of the gradient"),
+    "batch norm": (WithNorm, "other images in its batch|evaluation mode"),
+    "dropout in training": (
+        wrong_gate(lambda m, s: SE.gate(m, nn.functional.dropout(s, 0.5, m.training))),
+        "two calls|evaluation mode",
+    ),
+    "sigmoid, then ReLU": (by_step(between=torch.sigmoid, gate=torch.relu), "lie outside|And: "),
+    "neither": (by_step(between=lambda v: v, gate=lambda v: v), "lie outside|And: "),
     "returns the gates": (wrong_forward(lambda m, x: m.gate(m.squeeze(x))), "multiply x itself"),
-    "adds the gates": (wrong_forward(lambda m, x: x + m.gate(m.squeeze(x))[:, :, None, None]), "scaling multiplies"),
-    "residual": (wrong_forward(lambda m, x: x + SE.forward(m, x)), "residual"),
-    "one minus gate": (wrong_forward(lambda m, x: x - SE.forward(m, x)), "turned round"),
-    "max": (wrong_squeeze(lambda m, x: x.amax((2, 3))), "largest"),
-    "sum": (wrong_squeeze(lambda m, x: x.sum((2, 3))), "dividing by H·W"),
     "gate ignores the image": (wrong_squeeze(lambda m, x: torch.ones(x.shape[:2])), "do not depend on the image"),
     "rows only": (RowsOnly, "both H and W"),
     "on pixels": (OnPixels, "both H and W"),
@@ -169,12 +165,10 @@ WRONG_SES = {
     "not unsqueezed": (wrong_forward(lambda m, x: x * m.gate(m.squeeze(x))), "Broadcasting"),
     "squeeze()": (wrong_squeeze(lambda m, x: nn.functional.adaptive_avg_pool2d(x, 1).squeeze()), "batch of one"),
     "scales the squeezed": (wrong_forward(lambda m, x: m.squeeze(x) * m.gate(m.squeeze(x))), "multiply x itself"),
-    "relu6": (wrong_gate(lambda m, s: m.expand(nn.functional.relu6(m.reduce(s))).sigmoid()), "ReLU6"),
-    "first image's gates": (wrong_forward(lambda m, x: x * m.gate(m.squeeze(x))[:1, :, None, None]), "first one"),
     "hidden rounded up": (wrong_init(lambda m, c, r: layers(m, c, -(-c // r))), "hidden layer has"),
+    "hidden rounded": (wrong_init(lambda m, c, r: layers(m, c, round(c / r))), "hidden layer has"),
     "in place": (InPlace, "in place"),
     "reduction ignored": (wrong_init(lambda m, c, r: layers(m, c, c)), "hidden layer has"),
-    "hidden = reduction": (wrong_init(lambda m, c, r: layers(m, c, r + 1)), "hidden layer has"),
     "biases": (wrong_init(lambda m, c, r: layers(m, c, max(1, c // r), bias=True)), "bias=False"),
     "hidden width 0": (wrong_init(lambda m, c, r: layers(m, c, c // r)), "no hidden unit"),
     "layers in a list": (wrong_init(in_a_list), "no parameters"),
@@ -189,6 +183,7 @@ WRONG_SES = {
         }),
         "SE has two",
     ),
+    "forward calls itself": (wrong_forward(lambda m, x: m(x)), "never ends"),
     "forward misspelled": (NoForward, "no forward"),
     "no nn.Module": (NotAModule, "nn.Module"),
     "an instance": (SE(8, 2), "without (…)"),
@@ -212,4 +207,8 @@ class Convolutions(nn.Module):
 EXERCISES = {
     "squeeze": (check.check_squeeze, [squeeze], WRONG_SQUEEZES),
     "se": (check.check_se, [SE, Convolutions], WRONG_SES),
+}
+TABLES = {
+    "squeeze": (lambda **steps: lambda x: squeezed(x, **steps), {"squeeze": SQUEEZE, "after": AFTER}),
+    "se": (by_step, {"squeeze": SQUEEZE, "between": BETWEEN, "gate": GATE, "scale": SCALE}),
 }

@@ -227,7 +227,7 @@ WRONG_CHANNELS = {
     "first image's gates": (applied(lambda x, g: x * g[:1]), "first one"),
     "detached": (applied(lambda x, g: x * g.detach()), "no gradient reaches your two layers"),
     "batch average": (gated(lambda a, m: (a + m).mean(0, True).sigmoid()), "over the batch"),
-    "batch norm": (Normed, "other images in its batch"),
+    "batch norm": (Normed, "other images in its batch|evaluation mode"),
     "biases": (channel(layers=lambda s, c, h: Channel.layers(s, c, h, bias=True)), "bias=False"),
     "reduction ignored": (channel(layers=lambda s, c, h: Channel.layers(s, c, 16 + 1)), "hidden layer has"),
     "in a list": (InList, "no parameters"),

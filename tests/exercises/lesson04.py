@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from attn_lessons import check
+from attn_lessons.check.lesson04 import SLIDE, eca
+from attn_lessons.check.steps import GATE, SCALE, SQUEEZE
 
 
 # --------------------------------------------------------------------------------------------------- exercise 1
@@ -191,33 +193,16 @@ def scrambled(x):
 
 
 WRONG_ECAS = {
-    "no sigmoid": (wrong_gate(logits), "no sigmoid"),
-    "softmax": (wrong_gate(lambda m, s: logits(m, s).softmax(1)), "compete"),
-    "tanh": (wrong_gate(lambda m, s: logits(m, s).tanh()), "tanh"),
-    "relu at the end": (wrong_gate(lambda m, s: logits(m, s).relu()), "no upper end"),
-    "relu before the sigmoid": (wrong_gate(lambda m, s: logits(m, s).relu().sigmoid()), "below one half"),
-    "hard sigmoid": (wrong_gate(lambda m, s: F.hardsigmoid(logits(m, s))), "hard sigmoid"),
-    "sigmoid twice": (wrong_gate(lambda m, s: logits(m, s).sigmoid().sigmoid()), "applied twice"),
-    "sigmoid first": (wrong_gate(lambda m, s: logits(m, s.sigmoid())), "belongs behind it"),
-    "sigmoid on both sides": (wrong_gate(lambda m, s: ECA.gate(m, s.sigmoid())), "before the convolution as well"),
-    "max": (wrong_squeeze(lambda m, x: x.amax((2, 3))), "largest"),
-    "sum": (wrong_squeeze(lambda m, x: x.sum((2, 3))), "dividing by H·W"),
-    "scrambled": (wrong_squeeze(lambda m, x: scrambled(x)), "channels got mixed"),
+    "sigmoid first": (wrong_gate(lambda m, s: logits(m, s.sigmoid())), "lie outside|And: "),
     "gate ignores the image": (wrong_squeeze(lambda m, x: torch.ones(x.shape[:2])), "do not depend on the image"),
     "batch average": (wrong_gate(lambda m, s: ECA.gate(m, s.mean(0, True))), "over the batch"),
-    "first image's gates": (wrong_forward(lambda m, x: x * m.gate(m.squeeze(x))[:1, :, None, None]), "first one"),
-    "one line through all images": (wrong_gate(one_line), "from one image into the next"),
-    "across the images": (wrong_gate(across_images), "slides along the images"),
-    "batch norm": (WithNorm, "other images in its batch"),
+    "batch norm": (WithNorm, "other images in its batch|evaluation mode"),
     "detached": (wrong_gate(lambda m, s: ECA.gate(m, s).detach()), "no gradient reaches your kernel"),
     "returns the gates": (wrong_forward(lambda m, x: m.gate(m.squeeze(x))), "multiply x itself"),
     "returns the gates, in full": (
         wrong_forward(lambda m, x: m.gate(m.squeeze(x))[:, :, None, None].expand_as(x)),
         "return the gates themselves",
     ),
-    "adds the gates": (wrong_forward(lambda m, x: x + m.gate(m.squeeze(x))[:, :, None, None]), "scaling multiplies"),
-    "residual": (wrong_forward(lambda m, x: x + ECA.forward(m, x)), "residual"),
-    "one minus gate": (wrong_forward(lambda m, x: x - ECA.forward(m, x)), "turned round"),
     "not unsqueezed": (wrong_forward(lambda m, x: x * m.gate(m.squeeze(x))), "Broadcasting"),
     "gates on rows": (
         wrong_forward(
@@ -231,7 +216,7 @@ WRONG_ECAS = {
     ),
     "squeeze of other axes": (
         wrong_squeeze(lambda m, x: x.mean((1, 3)) if x.shape[1] == x.shape[2] else x.mean((2, 3))),
-        "squeeze the positions",
+        "H and W are others",
     ),
     "squeeze()": (
         wrong_squeeze(lambda m, x: F.adaptive_avg_pool2d(x, 1).squeeze()),
@@ -239,13 +224,11 @@ WRONG_ECAS = {
     ),
     "scales the squeezed": (
         wrong_forward(lambda m, x: (m.squeeze(x) * m.gate(m.squeeze(x)))[:, :, None, None].expand_as(x)),
-        "gates weight x itself",
+        "multiply x itself",
     ),
     "no padding": (wrong_conv(conv1d(padding=0)), "without padding"),
     "padding 1": (wrong_conv(conv1d(padding=1)), "zeros at each end"),
     "padding k": (wrong_conv(lambda c, k: nn.Conv1d(1, 1, k, padding=k, bias=False)), "zeros at each end"),
-    "circular padding": (wrong_conv(conv1d(padding_mode="circular")), "wraps round"),
-    "replicated padding": (wrong_conv(conv1d(padding_mode="replicate")), "repeats the channels"),
     "padding at one end": (
         wrong_conv(
             conv1d(padding=0),
@@ -270,13 +253,13 @@ WRONG_ECAS = {
         wrong_gate(lambda m, s: m.conv(s.reshape(-1, 1, 1)).view_as(s).sigmoid()),
         "only the middle weight",
     ),
-    "over positions": (OverPlaces, "along positions"),
+    "over positions": (OverPlaces, "from position to position"),
     "no squeeze": (NoSqueeze, "from position to position"),
     "2-D, per channel": (TwoDimensional, "rows and columns"),
     "2-D, one": (OverRowsAndColumns, "rows and columns"),
     "one gate for all": (
         wrong_forward(lambda m, x: x * m.gate(m.squeeze(x)).mean(1)[:, None, None, None]),
-        "all channels share one gate",
+        "average the gates over the channels",
     ),
     "maxima added": (
         wrong_forward(
@@ -424,3 +407,11 @@ EXERCISES = {
         WRONG_SIZES,
     ),
 }
+
+
+def by_step(**steps):
+    """The solution with wrong steps, from the check's own reference."""
+    return wrong_forward(lambda m, x: eca(x, m.conv.weight[0, 0], **steps))
+
+
+TABLES = {"eca": (by_step, {"squeeze": SQUEEZE, "slide": SLIDE, "gate": GATE, "scale": SCALE})}
