@@ -82,6 +82,134 @@ SCALE: Table = {  # x, gate → result, in place of x · gate
     "x comes back as it is: the gates are not used.": lambda x, g: x,
     "the channels of the gates are in reverse order.": lambda x, g: x * g.flip(1),
 }
+SCORES: Table = {  # q, k (…, N, d) → (…, N, N), in place of q kᵀ / √d
+    "the scores are not divided by √d.": lambda q, k: q @ k.mT,
+    "you divide the scores by d: by its square root.": lambda q, k: q @ k.mT / q.shape[-1],
+    "** 1/2 is half of ** 1: set brackets, ** (1/2), or write ** 0.5.": lambda q, k: q @ k.mT / (q.shape[-1] / 2),
+    "you multiply the scores by √d: divide.": lambda q, k: q @ k.mT * q.shape[-1] ** 0.5,
+    "you divide by √N: it is √d, the width of a query, that makes scores large.": lambda q, k: (
+        q @ k.mT / q.shape[-2] ** 0.5
+    ),
+    "you divide by the root of the batch size: it is the width d of a query.": lambda q, k: q @ k.mT / len(q) ** 0.5,
+    "queries and keys have changed places.": lambda q, k: k @ q.mT / q.shape[-1] ** 0.5,
+    "the queries are compared with themselves: compare queries with keys.": lambda q, k: q @ q.mT / q.shape[-1] ** 0.5,
+    "the keys are compared with themselves: compare queries with keys.": lambda q, k: k @ k.mT / q.shape[-1] ** 0.5,
+    "every image uses the scores of the first one: each has its own.": lambda q, k: (
+        (q[:1] @ k[:1].mT / q.shape[-1] ** 0.5).expand(len(q), -1, -1)
+    ),
+    "reshape in place of a transpose mixes positions with channels: take .mT or transpose(1, 2).": lambda q, k: (
+        q @ k.reshape(len(k), k.shape[-1], k.shape[-2]) / q.shape[-1] ** 0.5
+    ),
+    "you divide queries and keys by their length (cosine): the plain dot product is meant.": lambda q, k: (
+        F.normalize(q, dim=-1) @ F.normalize(k, dim=-1).mT
+    ),
+    "you compare by distance: the score is a dot product.": lambda q, k: -torch.cdist(q, k),
+    "each position looks at itself and at earlier ones only (a causal mask): an image has no before and after.":
+        lambda q, k: (q @ k.mT / q.shape[-1] ** 0.5).masked_fill(q.new_ones(2 * q.shape[-2:-1]).triu(1) > 0, -1e30),
+    "a position leaves itself out: it may look at itself, too.":
+        lambda q, k: (q @ k.mT / q.shape[-1] ** 0.5).masked_fill(torch.eye(q.shape[-2]) > 0, -1e30),
+}  # fmt: skip
+NORMALISE: Table = {  # scores (…, N) → weights (…, N), in place of softmax(-1)
+    "you use the scores themselves as weights: make them positive with exp, and divide by their sum.": lambda s: s,
+    "your weights are sigmoid gates: each lies in (0, 1), but they do not add up to 1.": torch.sigmoid,
+    "your weights come from a ReLU: negative scores get no weight at all, and the rest does not add up to 1.":
+        torch.relu,
+    "your weights come from tanh: they may be negative, and do not add up to 1.": torch.tanh,
+    "you take exp of the scores, but do not divide by the sum: the weights must add up to 1.": torch.exp,
+    "the largest exp is 1, but the weights do not add up to 1: divide by the sum of them all.":
+        lambda s: (s - s.amax(-1, True)).exp(),
+    "the largest score is subtracted above the fraction line only: use the same numbers below it.":
+        lambda s: (s - s.amax(-1, True)).exp() / s.exp().sum(-1, True),
+    "the largest score is subtracted below the fraction line only: use the same numbers above it.":
+        lambda s: s.exp() / (s - s.amax(-1, True)).exp().sum(-1, True),
+    "you divide the scores by their sum: some are negative, and a sum near 0 explodes. Make them positive first.":
+        lambda s: s / s.sum(-1, True),
+    "you divide exp by the sum of the scores: divide by the sum of the exp.": lambda s: s.exp() / s.sum(-1, True),
+    "you divide by the mean of the exp, not by their sum.": lambda s: s.softmax(-1) * s.shape[-1],
+    "you divide by the length of the vector of exp: divide by their sum.": lambda s: F.normalize(s.exp(), dim=-1),
+    "you add 1 to the sum you divide by, so weights add up to less than 1.":
+        lambda s: s.exp() / (1 + s.exp().sum(-1, True)),
+    "you divide by N as well: the weights add up to 1 already.": lambda s: s.softmax(-1) / s.shape[-1],
+    "you take sigmoids and divide by their sum: softmax takes exp.": lambda s: F.normalize(s.sigmoid(), p=1, dim=-1),
+    "you take absolute values and divide by their sum: low scores would count like high ones. Take exp.":
+        lambda s: F.normalize(s.abs(), p=1, dim=-1),
+    "you divide the scores by the sum of their absolute values: weights may be negative. Take exp.":
+        lambda s: F.normalize(s, p=1, dim=-1),
+    "you square the scores and divide by the sum: low scores would count like high ones. Take exp.":
+        lambda s: s.square() / s.square().sum(-1, True),
+    "you take a ReLU and divide by the sum: negative scores get no weight at all. Take exp.": lambda s: F.normalize(
+        s.relu(), p=1, dim=-1
+    ),
+    "you take softplus and divide by the sum: softmax takes exp.": lambda s: F.normalize(F.softplus(s), p=1, dim=-1),
+    "you take powers of 2: softmax takes powers of e, exp.": lambda s: (s * 0.6931472).softmax(-1),
+    "you take powers of 10: softmax takes powers of e, exp.": lambda s: (s * 2.3025851).softmax(-1),
+    "you shift the scores to start at 0 and divide by their sum: take exp.":
+        lambda s: F.normalize(s - s.amin(-1, True), p=1, dim=-1),
+    "you stretch the scores to 0 … 1: softmax takes exp, and divides by the sum.":
+        lambda s: (s - s.amin(-1, True)) / (s.amax(-1, True) - s.amin(-1, True)),
+    "you stretch the scores to 0 … 1 before the softmax: take them as they are.":
+        lambda s: ((s - s.amin(-1, True)) / (s.amax(-1, True) - s.amin(-1, True))).softmax(-1),
+    "you divide the scores by the largest one: subtract it.": lambda s: (s / s.amax(-1, True)).softmax(-1),
+    "you divide the scores by their standard deviation: take them as they are.":
+        lambda s: (s / s.std(-1, keepdim=True)).softmax(-1),
+    "you divide the scores by √N: take them as they are.": lambda s: (s / s.shape[-1] ** 0.5).softmax(-1),
+    "you divide the scores by N: take them as they are.": lambda s: (s / s.shape[-1]).softmax(-1),
+    "you divide the scores by their length: take them as they are.": lambda s: F.normalize(s, dim=-1).softmax(-1),
+    "you divide the scores by their sum before the softmax: take them as they are.":
+        lambda s: (s / s.sum(-1, True)).softmax(-1),
+    "you set negative scores to 0 before the softmax: leave them as they are.": lambda s: s.relu().softmax(-1),
+    "you take absolute values of the scores: a low score must give a small weight.": lambda s: s.abs().softmax(-1),
+    "a sigmoid stands before the softmax: leave it out.": lambda s: s.sigmoid().softmax(-1),
+    "a tanh stands before the softmax: leave it out.": lambda s: s.tanh().softmax(-1),
+    "an exp stands before the softmax, which takes exp itself: leave it out.": lambda s: s.exp().softmax(-1),
+    "you take log_softmax: those are logarithms of the weights.": lambda s: s.log_softmax(-1),
+    "the softmax is taken twice, which flattens it.": lambda s: s.softmax(-1).softmax(-1),
+    "the sign is turned round: the highest score gets the smallest weight.": lambda s: (-s).softmax(-1),
+    "your selection is hard: all the weight is on the highest score. Softmax leaves some for the others.":
+        lambda s: F.one_hot(s.argmax(-1), s.shape[-1]).to(s),
+    "all weights are equal: it is the plain mean, and the scores are not used.":
+        lambda s: torch.full_like(s, 1 / s.shape[-1]),
+    "all weights are 1, so you add up plainly: does your softmax run over an axis of size 1?": torch.ones_like,
+}  # fmt: skip
+NORMALISE_ROWS: Table = {  # (B, N, N) → (B, N, N): the axes, where each query has a row of scores
+    "the softmax runs over the queries, so columns add up to 1: for each query, the weights of all positions should "
+    "add up to 1. Over which axis?": lambda s: s.softmax(-2),
+    "the softmax runs over the images of the batch: over the positions is meant.": lambda s: s.softmax(0),
+    "your softmax runs over all pairs of positions at once: each row should add up to 1.":
+        lambda s: s.flatten(-2).softmax(-1).view_as(s),
+    "your matrix of weights is transposed before it meets the values.": lambda s: s.softmax(-1).mT,
+    "you divide each row by the sum of its column.": lambda s: s.exp() / s.exp().sum(-2).unsqueeze(-1),
+}  # fmt: skip
+MIX: Table = {  # weights (…, N), values (…, N, c) → (…, c), in place of weights @ values
+    "the weights are squared: use them as they are.": lambda w, v: w.square() @ v,
+    "you take the root of the weights: use them as they are.": lambda w, v: w.sqrt() @ v,
+    "you weight by 1 − weight: use the weights as they are.": lambda w, v: (1 - w) @ v,
+    "the weights are in reverse order.": lambda w, v: w.flip(-1) @ v,
+    "the weights are sorted, and each meets the wrong value.": lambda w, v: w.sort(-1, descending=True).values @ v,
+    "a softmax stands on the values: use them as they are.": lambda w, v: w @ v.softmax(-2),
+    "a softmax over the channels stands on the values: use them as they are.": lambda w, v: w @ v.softmax(-1),
+    "a softmax stands on the result: leave it out.": lambda w, v: (w @ v).softmax(-1),
+    "a sigmoid stands on the result: leave it out.": lambda w, v: (w @ v).sigmoid(),
+    "you set negative values to 0: values may have any sign.": lambda w, v: w @ v.relu(),
+    "you set negative results to 0: values may have any sign.": lambda w, v: (w @ v).relu(),
+    "you take absolute values of what is averaged: signs should stay.": lambda w, v: w @ v.abs(),
+    "you take exp of the values: use them as they are.": lambda w, v: w @ v.exp(),
+    "you divide the values by their length: use them as they are.": lambda w, v: w @ F.normalize(v, dim=-1),
+    "you divide the result by its length: leave it as it is.": lambda w, v: F.normalize(w @ v, dim=-1),
+    "you divide the result by the sum of the values: leave it as it is.":
+        lambda w, v: w @ v / v.sum(-2, keepdim=w.dim() > 1),
+    "you square the values: use them as they are.": lambda w, v: w @ v.square(),
+    "you round the result: leave it as it is.": lambda w, v: (w @ v).round(decimals=2),
+    "you take the largest of the weighted values: add them up.": 
+        lambda w, v: (w[..., None] * v.unsqueeze(-3)).amax(-2).reshape((w @ v).shape),
+}  # fmt: skip
+MIX_ROWS: Table = {  # (B, N, N), (B, N, c) → (B, N, c)
+    "you add the values once more (a residual): only their mixture is wanted.": lambda w, v: v + w @ v,
+    "the values come back as they were: nothing is mixed.": lambda w, v: v,
+    "the results are averaged over all positions: each has its own.": lambda w, v: (w @ v).mean(-2, True).expand_as(v),
+    "the results are averaged over the batch: each image has its own.": lambda w, v: (w @ v).mean(0, True).expand_as(v),
+    "every image mixes the values of the first one: each has its own.": lambda w, v: w @ v[:1],
+}  # fmt: skip
 
 
 def other_axes(x: torch.Tensor) -> Table:
