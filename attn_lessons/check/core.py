@@ -324,6 +324,19 @@ def expect_same_gradient(attempt: Callable, reference: Callable, *inputs: torch.
         )
 
 
+def expect_dtype(attempt: Callable, *inputs: torch.Tensor) -> None:
+    """Double precision stays double; new tensors of torch's default type are fine."""
+    usual = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        result = call(attempt, *(x.double() for x in inputs))
+    finally:
+        torch.set_default_dtype(usual)
+    kept = result.dtype == torch.float64
+    fixed = "do you convert it (float(), half(), long(), dtype=…)?"
+    expect(kept, f"for float64 inputs your result is {str(result.dtype).removeprefix('torch.')}: {fixed}")
+
+
 def expect_one_image(module: nn.Module, x: torch.Tensor) -> None:
     try:
         kept = module(x[:1]).shape == x[:1].shape

@@ -1,164 +1,283 @@
 """Exercises of lesson 01: a weighted average, and gates for channels and positions."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
+from itertools import permutations
 
 import torch
 
 from . import core
-from .core import call, exercise, expect, named_mistake, same, shape_of
+from .core import WrongIdea, call, exercise, expect, same, shape_of
+from .steps import MIX, NORMALISE, SCALE, Table, explain
+
+STOPPED = {  # what torch and Python say → what it means in this lesson
+    "size mismatch": "In a @ b the last axis of a meets the first one of b: in which of them do the N items stand?",
+    "math range error": "exp(1000) overflows. Subtract the largest score first: that changes no weight.",
+    "Can't call numpy": "In numpy a gradient is lost: stay with torch's own functions.",
+    "view size is not compatible": "Take reshape, or index with None, in place of view.",
+}
+WHOLE: Table = {  # values, scores → average, in place of both steps
+    "the softmax stands on scores × values: first weights from the scores alone, then the average.":
+        lambda v, s: ((s[:, None] * v).softmax(0) * v).sum(0),
+    "your weights come from the values: they should come from the scores.": lambda v, s: (v.softmax(0) * v).sum(0),
+    "softmax and scores are on the wrong things: weights are the softmax of the scores, and they weight the values.":
+        lambda v, s: s @ v.softmax(0),
+    "you take exp of scores × values: first weights from the scores alone, then the average.":
+        lambda v, s: (s[:, None] * v).exp().sum(0) / s.exp().sum(),
+}  # fmt: skip
+SHIFTS = {  # what is subtracted from large scores, in place of the largest
+    "with scores as large as 1000 or −1000 your result is not finite: exp overflows, or everything is 0 / 0. "
+    "Subtracting the largest score from all of them changes no weight.": lambda s: 0 * s,
+    "you subtract the mean of the scores, and exp still overflows: subtract the largest.": lambda s: s.mean(),
+    "you subtract the smallest score, and exp overflows: subtract the largest.": lambda s: s.amin(),
+    "you subtract the first score, which need not be the largest.": lambda s: s[0],
+    "you subtract the last score, which need not be the largest.": lambda s: s[-1],
+    "you subtract the median, and exp still overflows: subtract the largest.": lambda s: s.median(),
+    "you subtract the largest absolute value: where all scores are negative, every exp is 0. Subtract the largest "
+    "score, with its sign.": lambda s: s.abs().amax(),
+    "you subtract the sum of the scores: subtract the largest.": lambda s: s.sum(),
+}  # fmt: skip
+LARGE = [[1000, 999, 0], [0, 999, 1000], [-1000, -999, -1002], [0, -1000, -999], [2000, 1999, 0], [90, 89, -20]]
 
 
-def soft_average(values: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-    """The reference of exercise 1: (N, C), (N,) → (C,)."""
-    return scores.softmax(0) @ values
+def averaged(values, scores, normalise=lambda s: s.softmax(0), mix=torch.matmul, whole=None):
+    """(N, C), (N,) → (C,)."""
+    return whole(values, scores) if whole else mix(normalise(scores), values)
+
+
+def shifted(values, scores, shift):
+    """The average with ``shift(scores)`` subtracted before exp."""
+    weights = (scores - shift(scores)).exp()
+    return weights / weights.sum() @ values
 
 
 @exercise("your weights add up to 1, follow the scores, and survive large ones: that is softmax attention.")
 def check_weighted_average(attempt: Callable) -> None:
     """Check exercise 1 of lesson 01: ``weighted_average(values (N, C), scores (N,)) → (C,)``."""
-    for n, channels in ((5, 3), (7, 2), (4, 4)):
+    for n, channels in ((7, 5), (3, 6), (6, 6), (5, 1), (1, 3)):
         values, scores = torch.randn(n, channels), torch.randn(n)
-        result = call(attempt, values, scores)
-        _check_shape(result, n, channels)
-        expect(
-            result.isfinite().all(),
-            "your result is not finite: is something divided by 0? Subtract the *largest* score, not a fixed number.",
+        result = call(attempt, values, scores, hints=STOPPED)
+        ideas = {
+            (n, channels): "the items are weighted; now add them up.",
+            (
+                1,
+                channels,
+            ): "the axis of the items is still there, with size 1: leave out keepdim, or squeeze that axis.",
+            (n,): "that is one number per item: add up over the items, and keep the channels.",
+            (): "a single number is left: add up over the items only, and keep the channels, even a single one.",
+            (n, n): "every item met every other: each weight belongs to one item.",
+        }
+        otherwise = f"one number per channel, {shape_of(channels)}, is wanted: add up over the items."
+        core.expect_shape(result, (channels,), f"values of shape {shape_of(n, channels)}", ideas, otherwise)
+
+        def properties(values=values, scores=scores, result=result):
+            expect_steady(attempt, result, values, scores)
+
+        def average(values=values, scores=scores, result=result):
+            expect_average(attempt, values, scores, result)
+
+        tables = {"normalise": NORMALISE, "mix": MIX, "whole": WHOLE}
+        formula = (
+            "your weights add up to 1, but do not come from the scores as exp(score) / sum of exp: what happens to the "
+            "ratio of two weights when their scores differ by 1?"
         )
-        expect(
-            same(call(attempt, 2 * values, scores), 2 * result),
-            "twice the values should give twice the average: weight them as they are, without softmax or rounding.",
-        )
-        _check_weights(attempt, scores)
-        expect(
-            same(result, soft_average(values, scores)),
-            "your weights are positive and add up to 1, but do not come from the scores as exp(score) / sum of exp: "
-            "what happens to the ratio of two weights when their scores differ by 1?",
-        )
-    values, scores = torch.randn(3, 2), torch.tensor([1000.0, 999.0, 0.0])
-    result = call(attempt, values, scores)
+        explain(result, averaged, (values, scores), tables, formula, attempt, properties, last=average)
+    expect_large_scores(attempt)
+    inputs, names = (torch.randn(5, 3), torch.randn(5)), ("the values", "the scores")
+    core.expect_gradient(attempt, *inputs, names=names, hints=STOPPED)
+    core.expect_same_gradient(attempt, averaged, *inputs)
+    core.expect_dtype(attempt, *inputs)
+
+
+def expect_steady(attempt: Callable, result: torch.Tensor, *inputs: torch.Tensor) -> None:
+    """Finite, the same in every call, and of the inputs' type."""
+    finite = "your result is not finite: is something divided by 0? Subtract the *largest* score, not a fixed number."
+    expect(result.isfinite().all(), finite)
+    again = same(call(attempt, *inputs, hints=STOPPED), result)
+    expect(again, "two calls with the same input give two results: is there dropout or another source of chance in it?")
+    core.expect_dtype(attempt, *inputs)
+
+
+def expect_average(attempt: Callable, values: torch.Tensor, scores: torch.Tensor, result: torch.Tensor) -> None:
+    """What every average by weights from the scores obeys."""
+    n, order = len(scores), torch.randperm(len(scores))
+    run = lambda v, s: call(attempt, v, s, hints=STOPPED)  # noqa: E731
     expect(
-        result.isfinite().all(),
-        "with scores as large as 1000 your result is not finite: exp(1000) overflows. Subtracting the largest score "
-        "from all of them changes no weight.",
+        not same(run(values, scores.flip(0) + scores), run(values, scores)) or n == 1,
+        "your result does not depend on the scores: the weights must come from them.",
     )
     expect(
-        same(result, soft_average(values, scores)),
-        "scores 1000, 999 and 0 should give the weights 0.731, 0.269 and 0; yours differ: did you cut scores off? "
-        "Subtract the largest instead.",
+        same(run(2 * values, scores), 2 * result),
+        "twice the values should give twice the average: weight them as they are.",
     )
-    core.expect_gradient(attempt, torch.randn(4, 3), torch.randn(4), names=("the values", "the scores"))
-
-
-def _check_shape(result: torch.Tensor, n: int, channels: int) -> None:
-    core.expect_all(
-        (result.shape != (n, channels) or n == channels == 1, f"your result still has one row per item, "
-         f"{shape_of(n, channels)}: you weighted the items; now add them up."),
-        (result.dim() > 0, "your result is a single number: add up over the items only, and keep the channels."),
-        (result.shape == (channels,), f"for values {shape_of(n, channels)} your result has shape "
-         f"{shape_of(*result.shape)}; one number per channel, {shape_of(channels)}, is wanted: add up over the items."),
-    )  # fmt: skip
-
-
-def _check_weights(attempt: Callable, scores: torch.Tensor) -> None:
-    # Values that form the unit matrix give the weights themselves: one channel per item.
-    n = len(scores)
-    weights = call(attempt, torch.eye(n), scores)
     expect(
-        not same(weights, torch.full((n,), 1 / n)), "your result does not depend on the scores: it is the plain mean."
+        same(run(values[order], scores[order]), result),
+        "shuffle the items, scores and values alike, and the average should stay: yours changes. Does each weight meet "
+        "its own value, and does every item count?",
     )
-    hard = torch.nn.functional.one_hot(scores.argmax(), n).float()
-    mistakes = [
-        (scores, "you used the scores themselves as weights: they can be negative, and they do not add up to 1."),
-        (scores.sigmoid(), "your weights are sigmoid gates: each lies in (0, 1), but they do not add up to 1."),
-        (scores.exp(), "you took exp of the scores, but did not divide by the sum: the weights must add up to 1."),
-        (scores / scores.sum(), "you divided the scores by their sum: they add up to 1, but some are negative, and a "
-         "sum near 0 explodes. Make them positive first."),
-        (hard, "your selection is hard: all the weight is on the best item. Soft selection leaves some for others."),
-        (scores.softmax(0) / n, "you divided by the number of items as well: the softmax weights already add up to 1."),
-        ((-scores).softmax(0), "the sign is turned round: the highest score gets the smallest weight."),
-    ]  # fmt: skip
-    named_mistake(weights, scores.softmax(0), mistakes)
-    share = weights / scores.softmax(0)
+    weights = run(torch.eye(n), scores)  # values that form the unit matrix give the weights themselves
+    total, share = weights.sum(), weights / scores.softmax(0)
+    right = same(share, share.mean().expand(n))
+    one = same(total, torch.tensor(1.0))
     expect(
-        same(weights.sum(), torch.tensor(1.0)) or not same(share, share.mean().expand(n)),
-        f"your weights are in the right proportion, but add up to {weights.sum().item():.3g}: divide each by "
-        "the sum of them all.",
+        one or not right,
+        f"your weights are in the right proportion, but add up to {total.item():.3g}: divide each by the sum of all.",
     )
     expect((weights > -1e-6).all(), "some of your weights are negative: a weight says how much of an item to take.")
     expect(
-        same(weights.sum(), torch.tensor(1.0)),
-        f"your weights add up to {weights.sum().item():.3g}, not to 1: so the result is no average. "
-        "Which dimension does your softmax or sum run over?",
+        one,
+        f"your weights add up to {total.item():.3g}, not to 1, so the result is no average: which dimension does your "
+        "softmax or sum run over?",
     )
 
 
-def gated(x: torch.Tensor, channel: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
-    """The reference of exercise 2: (B, C, H, W), (B, C), (B, H, W) → (B, C, H, W)."""
-    return x * channel[:, :, None, None] * position[:, None]
+def expect_large_scores(attempt: Callable) -> None:
+    """Scores of any size, the largest anywhere: nothing overflows, nothing is 0 / 0."""
+    values, rows = torch.randn(3, 5), torch.tensor(LARGE, dtype=torch.float)
+    result = torch.stack([call(attempt, values, row, hints=STOPPED) for row in rows])
+    if same(result, torch.stack([averaged(values, row) for row in rows])):
+        return
+    for idea, shift in SHIFTS.items():
+        mistaken = torch.stack([shifted(values, row, shift) for row in rows])
+        expect(not torch.allclose(result, mistaken, atol=1e-5, equal_nan=True), idea)
+    expect(result.isfinite().all(), next(iter(SHIFTS)))
+    raise WrongIdea(
+        "scores 1000, 999 and 0 should give the weights 0.731, 0.269 and 0, and so should 0, −1 and −1000; yours "
+        "differ: do you cut scores off, or add something to the sum? Subtract the largest score instead."
+    )
+
+
+# --------------------------------------------------------------------------------------------------- exercise 2
+def gate_table(name: str, axes: dict[str, tuple[int, ...]]) -> Table:
+    """What may go wrong with the gates of one kind, whose axes have these names."""
+    table = {
+        f"the {name} gates are missing: multiply by both kinds.": torch.ones_like,
+        f"a sigmoid stands on the {name} gates: they are gates already, use them as they are.": torch.sigmoid,
+        f"open and closed are turned round in the {name} gates: multiply by the gate, not by 1 − gate.": lambda g: (
+            1 - g
+        ),
+        f"the {name} gates are applied twice.": torch.square,
+        f"you add 1 to the {name} gates: with a gate of 0 nothing may come through.": lambda g: 1 + g,
+        f"you take exp of the {name} gates: use them as they are.": torch.exp,
+        f"you round the {name} gates: they may be half open.": torch.round,
+        f"every image gets the {name} gates of the first one: each has its own.": lambda g: g[:1].expand_as(g),
+        f"you average the {name} gates over the batch: each image has its own.": lambda g: g.mean(0, True).expand_as(g),
+    }
+    for axis, dim in axes.items():
+        table |= {
+            f"a softmax over the {axis} stands on the {name} gates: gates do not compete, use them as they are.":
+                lambda g, dim=dim: g.exp() / g.exp().sum(dim, True),
+            f"you divide the {name} gates by their sum over the {axis}: use them as they are.":
+                lambda g, dim=dim: g / g.sum(dim, True),
+            f"you average the {name} gates over the {axis}: each has its own.":
+                lambda g, dim=dim: g.mean(dim, True).expand_as(g),
+        }  # fmt: skip
+    return table
+
+
+CHANNELS = gate_table("channel", {"channels": (1,)})
+POSITIONS = gate_table("position", {"positions": (1, 2), "rows": (1,), "columns": (2,)}) | {
+    "reshape or view turns rows into columns in your position gates: it relabels numbers where they lie.":
+        lambda p: p.mT.reshape(p.shape),
+}  # fmt: skip
+MEET: Table = {  # (B, C, 1, 1), (B, 1, H, W) → (B, C, H, W), in place of their product
+    "you add where two gates meet: a closed channel stays closed at an open position. Multiply.": torch.add,
+    "you average the two gates: multiply by both.": lambda c, p: (c + p) / 2,
+    "the larger of the two gates wins: multiply by both.": torch.maximum,
+    "the smaller of the two gates wins: multiply by both.": torch.minimum,
+    "you take the root of the two gates' product: leave it as it is.": lambda c, p: (c * p).sqrt(),
+    "one open gate is enough with your formula: multiply by both.": lambda c, p: c + p - c * p,
+    "a sigmoid stands on the gates' product: they are gates already.": lambda c, p: (c * p).sigmoid(),
+    "a sigmoid stands on the gates' sum: they are gates already, multiply them.": lambda c, p: (c + p).sigmoid(),
+    "a softmax stands on the gates' product: gates do not compete.": lambda c, p: (c * p).exp() / (
+        (c * p).exp().sum((1, 2, 3), True)),
+}  # fmt: skip
+APPLY = SCALE | {  # x, gate → result
+    "you set negative results to 0: a gate scales, and keeps the sign.": lambda x, g: (x * g).relu(),
+    "you take absolute values of x: a gate scales, and keeps the sign.": lambda x, g: x.abs() * g,
+    "a sigmoid stands on x: multiply x itself.": lambda x, g: x.sigmoid() * g,
+    "a sigmoid stands on the result: leave it out.": lambda x, g: (x * g).sigmoid(),
+    "a softmax over the channels stands on the result: leave it out.": lambda x, g: (x * g).softmax(1),
+}
+
+
+def laid(gate: torch.Tensor, *axes: int) -> torch.Tensor:
+    """Its axes become these of four, and the others get size 1."""
+    order = sorted(range(len(axes)), key=lambda axis: axes[axis])
+    return gate.permute(order)[tuple(slice(None) if axis in axes else None for axis in range(4))]
+
+
+def laid_wrong(name: str, right: tuple[int, ...], wanted: str) -> Table:
+    """Gates on other axes, which runs where sizes are equal."""
+    words = "images", "channels", "rows", "columns"
+    return {
+        f"where sizes are equal, your {name} gates lie along {', '.join(words[a] for a in axes)}: they must become "
+        f"{wanted} before you multiply.": lambda g, axes=axes: laid(g, *axes)
+        for axes in permutations(range(4), len(right))
+        if axes != right
+    }
+
+
+def gated(
+    x, channel, position, channels=lambda c: c, positions=lambda p: p, lay_channels=lambda c: laid(c, 0, 1),
+    lay_positions=lambda p: laid(p, 0, 2, 3), meet=torch.mul, apply=torch.mul,
+):  # fmt: skip
+    """(B, C, H, W), (B, C), (B, H, W) → (B, C, H, W)."""
+    return apply(x, meet(lay_channels(channels(channel)), lay_positions(positions(position))))
+
+
+TABLES = {
+    "lay_channels": laid_wrong("channel", (0, 1), "(B, C, 1, 1)"),
+    "lay_positions": laid_wrong("position", (0, 2, 3), "(B, 1, H, W)"),
+    "channels": CHANNELS,
+    "positions": POSITIONS,
+    "meet": MEET,
+    "apply": APPLY,
+}
 
 
 @exercise("every number is multiplied by its channel's gate and its position's gate, image by image.")
 def check_apply_gates(attempt: Callable) -> None:
     """Check exercise 2 of lesson 01: ``apply_gates(x (B, C, H, W), channel (B, C), position (B, H, W))``."""
-    for shape in ((2, 3, 4, 5), (3, 3, 3, 3), (1, 6, 2, 7)):
-        b, c, h, w = shape
-        x, channel, position = torch.randn(shape), torch.rand(b, c), torch.rand(b, h, w)
-        result = call(attempt, x, channel, position)
-        expect(
-            result.shape == x.shape,
-            f"for x of shape {shape_of(*shape)} your result has shape {shape_of(*result.shape)}: a gate changes "
-            "how loud a number is, never how many there are.",
-        )
-        c4, p4 = channel[:, :, None, None], position[:, None]
-        right = gated(x, channel, position)
-        no_sigmoid = "these are gates already, between 0 and 1: no sigmoid is needed."
-        mistakes = [
-            (x * c4, "only the channel gates are applied: the position gates are missing."),
-            (x * p4, "only the position gates are applied: the channel gates are missing."),
-            (x * (c4 + p4), "you added where two gates meet: a closed channel stays closed at an open position."),
-            (x + c4 + p4, "you added the gates to x: a gate multiplies."),
-            (x * torch.maximum(c4, p4), "the larger of the two gates won: multiply by both."),
-            (x * torch.minimum(c4, p4), "the smaller of the two gates won: multiply by both."),
-            (x + right, "you added x once more: with all gates at 0 nothing may come through."),
-            (x * (c4 * p4).sigmoid(), no_sigmoid),
-            (x * c4.sigmoid() * p4.sigmoid(), no_sigmoid),
-            (x * (c4 * p4).flatten(1).softmax(1).view_as(c4 * p4), "gates are not normalised: leave out the softmax."),
-            (x * c4.mean(0) * p4.mean(0), "you averaged the gates over the batch: every image has its own."),
-        ]
-        if b == c == h == w:  # where all sizes agree, a wrong unsqueeze runs, and weights the wrong thing
-            mistakes += [
-                (x * channel * position, "where all sizes are equal your gates land on the wrong axes: channel must "
-                 "become (B, C, 1, 1) and position (B, 1, H, W) before you multiply."),
-                (x * c4 * position.transpose(1, 2)[:, None], "height and width are swapped in your position gates."),
-            ]  # fmt: skip
-        named_mistake(result, right, mistakes)
-        _check_one_closed(attempt, x)
-        expect(
-            same(result, right),
-            "each gate lands where it should, but the numbers differ: multiply x by both gates, and nothing else.",
-        )
+    for b, c, h, w in ((3, 6, 5, 7), (5, 5, 5, 5), (1, 6, 3, 7), (6, 3, 5, 5), (3, 1, 5, 1)):
+        inputs = torch.randn(b, c, h, w), 0.1 + 0.8 * torch.rand(b, c), 0.1 + 0.8 * torch.rand(b, h, w)
+        result = call(attempt, *inputs, hints=STOPPED)
+        lost = "a gate changes how large a number is, never how many there are."
+        core.expect_shape(result, (b, c, h, w), f"x of shape {shape_of(b, c, h, w)}", {}, lost)
+
+        def properties(inputs=inputs, result=result):
+            expect_steady(attempt, result, *inputs)
+
+        def closed(inputs=inputs):
+            expect_gated(attempt, *inputs)
+
+        plain = "each gate lands where it should, but the numbers differ: multiply x by both gates, and nothing else."
+        explain(result, gated, inputs, TABLES, plain, attempt, properties, last=closed)
+    core.expect_gradient(attempt, *inputs, names=("x", "the channel gates", "the position gates"), hints=STOPPED)
+    core.expect_same_gradient(attempt, gated, *inputs)
+    core.expect_dtype(attempt, *inputs)
 
 
-def _check_one_closed(attempt: Callable, x: torch.Tensor) -> None:
+def expect_gated(attempt: Callable, x: torch.Tensor, *gates: torch.Tensor) -> None:
     """Close one gate, all others open: exactly its numbers must become 0."""
-    b, c, h, w = x.shape
-    channel, position = torch.ones(b, c), torch.ones(b, h, w)
+
+    def as_wanted(*gates: torch.Tensor) -> bool:
+        return same(call(attempt, x, *gates, hints=STOPPED), gated(x, *gates))
+
+    channel, position = torch.ones_like(gates[0]), torch.ones_like(gates[1])
+    expect(as_wanted(channel, position), "with every gate at 1 your result is not x: an open gate changes nothing.")
     expect(
-        same(call(attempt, x, channel, position), x),
-        "with every gate at 1 your result is not x: an open gate lets everything through as it is.",
+        same(call(attempt, x, 0 * channel, 0 * position, hints=STOPPED), 0 * x),
+        "with every gate at 0 something comes through: multiply x by both gates, and add nothing.",
     )
-    channel[0, c - 1] = 0
-    closed = call(attempt, x, channel, position)
+    channel[0, -1] = 0
     expect(
-        same(closed, gated(x, channel, position)),
+        as_wanted(channel, position),
         "closing one channel of the first image should silence that channel, at every position, in that image alone: "
         "what shape must (B, C) take to meet (B, C, H, W)?",
     )
-    channel[0, c - 1], position[0, 0, w - 1] = 1, 0
+    channel[0, -1], position[0, 0, -1] = 1, 0
     expect(
-        same(call(attempt, x, channel, position), gated(x, channel, position)),
+        as_wanted(channel, position),
         "closing one position (first row, last column) of the first image should silence that position, in every "
         "channel, in that image alone: what shape must (B, H, W) take to meet (B, C, H, W)?",
     )

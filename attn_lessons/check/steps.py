@@ -4,7 +4,7 @@ A mechanism is a pipeline of steps. An exercise has a reference whose steps can 
 for the wrong step, or the two wrong steps, that turn the reference into the learner's result.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import combinations
 
 import torch
@@ -200,7 +200,7 @@ MIX: Table = {  # weights (…, N), values (…, N, c) → (…, c), in place of
         lambda w, v: w @ v / v.sum(-2, keepdim=w.dim() > 1),
     "you square the values: use them as they are.": lambda w, v: w @ v.square(),
     "you round the result: leave it as it is.": lambda w, v: (w @ v).round(decimals=2),
-    "you take the largest of the weighted values: add them up.": 
+    "you take the largest of the weighted values: add them up.":
         lambda w, v: (w[..., None] * v.unsqueeze(-3)).amax(-2).reshape((w @ v).shape),
 }  # fmt: skip
 MIX_ROWS: Table = {  # (B, N, N), (B, N, c) → (B, N, c)
@@ -228,6 +228,8 @@ def explain(
     otherwise: str,
     attempt: Callable | None = None,
     probes: Callable[[], None] = lambda: None,
+    others: Sequence[tuple] = (),
+    last: Callable[[], None] = lambda: None,
 ) -> None:
     """Say which one of the known wrong steps, or which two, give this result.
 
@@ -246,23 +248,31 @@ def explain(
         The learner's code: how it reads may tell what its result does not.
     probes : callable, optional
         Raises `WrongIdea` for a property that is missing. It comes before pairs, which may agree by accident.
+    others : sequence of tuple, optional
+        More inputs, where several fit: weights in another order, for example.
+    last : callable, optional
+        As `probes`, but after pairs and after what the source code gives away.
 
     Raises
     ------
     WrongIdea
         If the result is not that of the reference.
     """
-    if same(result, reference(*inputs)):
+    if any(same(result, reference(*given)) for given in (inputs, *others)):
         return
     wrong = [(name, step, idea) for name, table in steps.items() for idea, step in table.items()]
     for many in (1, 2):
         for chosen in combinations(wrong, many):
             if len({name for name, *_ in chosen}) == many:
-                one = built(reference, inputs, {name: step for name, step, _ in chosen})
-                expect(one is None or not same(result, one), " And: ".join(idea for *_, idea in chosen))
+                for given in (inputs, *others):
+                    one = built(reference, given, {name: step for name, step, _ in chosen})
+                    expect(one is None or not same(result, one), " And: ".join(idea for *_, idea in chosen))
         if many == 1:
             probes()
-    raise WrongIdea(reading(attempt) or otherwise)
+    if told := reading(attempt):
+        raise WrongIdea(told)
+    last()
+    raise WrongIdea(otherwise)
 
 
 def built(reference: Callable, inputs: tuple, steps: dict[str, Callable]) -> torch.Tensor | None:
