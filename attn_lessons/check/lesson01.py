@@ -1,6 +1,7 @@
 """Exercises of lesson 01: a weighted average, and gates for channels and positions."""
 
 from collections.abc import Callable
+from functools import partial
 from itertools import permutations
 
 import torch
@@ -13,6 +14,7 @@ STOPPED = {  # what torch and Python say → what it means in this lesson
     "size mismatch": "In a @ b the last axis of a meets the first one of b: in which of them do the N items stand?",
     "math range error": "exp(1000) overflows. Subtract the largest score first: that changes no weight.",
     "Can't call numpy": "In numpy a gradient is lost: stay with torch's own functions.",
+    "not implemented for 'Float'": "& and | work on bits: numbers are multiplied with *.",
     "view size is not compatible": "Take reshape, or index with None, in place of view.",
 }
 WHOLE: Table = {  # values, scores → average, in place of both steps
@@ -31,23 +33,21 @@ SHIFTS = {  # what is subtracted from large scores, in place of the largest
     "you subtract the smallest score, and exp overflows: subtract the largest.": lambda s: s.amin(),
     "you subtract the first score, which need not be the largest.": lambda s: s[0],
     "you subtract the last score, which need not be the largest.": lambda s: s[-1],
-    "you subtract the median, and exp still overflows: subtract the largest.": lambda s: s.median(),
     "you subtract the largest absolute value: where all scores are negative, every exp is 0. Subtract the largest "
     "score, with its sign.": lambda s: s.abs().amax(),
-    "you subtract the sum of the scores: subtract the largest.": lambda s: s.sum(),
 }  # fmt: skip
 LARGE = [[1000, 999, 0], [0, 999, 1000], [-1000, -999, -1002], [0, -1000, -999], [2000, 1999, 0], [90, 89, -20]]
+
+
+FORMULA = (
+    "your weights add up to 1, but do not come from the scores as exp(score) / sum of exp: what happens to the ratio "
+    "of two weights when their scores differ by 1?"
+)
 
 
 def averaged(values, scores, normalise=lambda s: s.softmax(0), mix=torch.matmul, whole=None):
     """(N, C), (N,) → (C,)."""
     return whole(values, scores) if whole else mix(normalise(scores), values)
-
-
-def shifted(values, scores, shift):
-    """The average with ``shift(scores)`` subtracted before exp."""
-    weights = (scores - shift(scores)).exp()
-    return weights / weights.sum() @ values
 
 
 @exercise("your weights add up to 1, follow the scores, and survive large ones: that is softmax attention.")
@@ -56,36 +56,22 @@ def check_weighted_average(attempt: Callable) -> None:
     for n, channels in ((7, 5), (3, 6), (6, 6), (5, 1), (1, 3)):
         values, scores = torch.randn(n, channels), torch.randn(n)
         result = call(attempt, values, scores, hints=STOPPED)
+        one_row = "the axis of the items is still there, with size 1: leave out keepdim, or squeeze that axis."
         ideas = {
             (n, channels): "the items are weighted; now add them up.",
-            (
-                1,
-                channels,
-            ): "the axis of the items is still there, with size 1: leave out keepdim, or squeeze that axis.",
             (n,): "that is one number per item: add up over the items, and keep the channels.",
             (): "a single number is left: add up over the items only, and keep the channels, even a single one.",
             (n, n): "every item met every other: each weight belongs to one item.",
         }
         otherwise = f"one number per channel, {shape_of(channels)}, is wanted: add up over the items."
-        core.expect_shape(result, (channels,), f"values of shape {shape_of(n, channels)}", ideas, otherwise)
-
-        def properties(values=values, scores=scores, result=result):
-            expect_steady(attempt, result, values, scores)
-
-        def average(values=values, scores=scores, result=result):
-            expect_average(attempt, values, scores, result)
-
+        given = f"values of shape {shape_of(n, channels)}"
+        core.expect_shape(result, (channels,), given, {(1, channels): one_row} | ideas, otherwise)
         tables = {"normalise": NORMALISE, "mix": MIX, "whole": WHOLE}
-        formula = (
-            "your weights add up to 1, but do not come from the scores as exp(score) / sum of exp: what happens to the "
-            "ratio of two weights when their scores differ by 1?"
-        )
-        explain(result, averaged, (values, scores), tables, formula, attempt, properties, last=average)
+        steady = partial(expect_steady, attempt, result, values, scores)
+        average = partial(expect_average, attempt, result, values, scores)
+        explain(result, averaged, (values, scores), tables, FORMULA, attempt, steady, last=average)
     expect_large_scores(attempt)
-    inputs, names = (torch.randn(5, 3), torch.randn(5)), ("the values", "the scores")
-    core.expect_gradient(attempt, *inputs, names=names, hints=STOPPED)
-    core.expect_same_gradient(attempt, averaged, *inputs)
-    core.expect_dtype(attempt, *inputs)
+    expect_gradients(attempt, averaged, ("the values", "the scores"), torch.randn(5, 3), torch.randn(5))
 
 
 def expect_steady(attempt: Callable, result: torch.Tensor, *inputs: torch.Tensor) -> None:
@@ -97,47 +83,44 @@ def expect_steady(attempt: Callable, result: torch.Tensor, *inputs: torch.Tensor
     core.expect_dtype(attempt, *inputs)
 
 
-def expect_average(attempt: Callable, values: torch.Tensor, scores: torch.Tensor, result: torch.Tensor) -> None:
+def expect_gradients(attempt: Callable, reference: Callable, names: tuple[str, ...], *inputs: torch.Tensor) -> None:
+    core.expect_gradient(attempt, *inputs, names=names, hints=STOPPED)
+    core.expect_same_gradient(attempt, reference, *inputs)
+    core.expect_dtype(attempt, *inputs)
+
+
+def expect_average(attempt: Callable, result: torch.Tensor, values: torch.Tensor, scores: torch.Tensor) -> None:
     """What every average by weights from the scores obeys."""
-    n, order = len(scores), torch.randperm(len(scores))
-    run = lambda v, s: call(attempt, v, s, hints=STOPPED)  # noqa: E731
-    expect(
-        not same(run(values, scores.flip(0) + scores), run(values, scores)) or n == 1,
-        "your result does not depend on the scores: the weights must come from them.",
-    )
-    expect(
-        same(run(2 * values, scores), 2 * result),
-        "twice the values should give twice the average: weight them as they are.",
-    )
-    expect(
-        same(run(values[order], scores[order]), result),
-        "shuffle the items, scores and values alike, and the average should stay: yours changes. Does each weight meet "
-        "its own value, and does every item count?",
-    )
-    weights = run(torch.eye(n), scores)  # values that form the unit matrix give the weights themselves
+    order, run = torch.randperm(len(scores)), partial(call, attempt, hints=STOPPED)
+    weights = run(torch.eye(len(scores)), scores)  # values that form the unit matrix give the weights themselves
     total, share = weights.sum(), weights / scores.softmax(0)
-    right = same(share, share.mean().expand(n))
-    one = same(total, torch.tensor(1.0))
-    expect(
-        one or not right,
-        f"your weights are in the right proportion, but add up to {total.item():.3g}: divide each by the sum of all.",
-    )
-    expect((weights > -1e-6).all(), "some of your weights are negative: a weight says how much of an item to take.")
-    expect(
-        one,
-        f"your weights add up to {total.item():.3g}, not to 1, so the result is no average: which dimension does your "
-        "softmax or sum run over?",
-    )
+    off, sum_is_1 = f"your weights add up to {total.item():.3g}, not to 1", same(total, torch.tensor(1.0))
+    right = (share - 1).abs() < 1e-4
+    core.expect_all(
+        (len(scores) == 1 or not same(run(values, 2 * scores), result), "your result does not depend on the scores: "
+         "over which axis does your softmax run?"),
+        (not 0 < right.sum() < len(right), f"your weights are right for {right.sum()} of {len(right)} items only: "
+         "does a loop, a slice or an index leave some out?"),
+        (same(run(2 * values, scores), 2 * result), "twice the values should give twice the average: use them as they "
+         "are, and keep them out of the weights."),
+        (same(run(values[order], scores[order]), result), "shuffle the items, scores and values alike, and the average "
+         "should stay; yours changes: does each weight meet its own value, and does every item count?"),
+        (sum_is_1 or not same(share, share.mean().expand_as(share)), f"{off}, but they are in the right proportion: "
+         "divide each by the sum of them all."),
+        ((weights > -1e-6).all(), "some of your weights are negative: a weight says how much of an item to take."),
+        (sum_is_1, f"{off}, so the result is no average: what do you divide by?"),
+    )  # fmt: skip
 
 
 def expect_large_scores(attempt: Callable) -> None:
     """Scores of any size, the largest anywhere: nothing overflows, nothing is 0 / 0."""
     values, rows = torch.randn(3, 5), torch.tensor(LARGE, dtype=torch.float)
     result = torch.stack([call(attempt, values, row, hints=STOPPED) for row in rows])
-    if same(result, torch.stack([averaged(values, row) for row in rows])):
+    if same(result, rows.softmax(1) @ values):
         return
     for idea, shift in SHIFTS.items():
-        mistaken = torch.stack([shifted(values, row, shift) for row in rows])
+        weights = torch.stack([(row - shift(row)).exp() for row in rows])
+        mistaken = weights / weights.sum(1, True) @ values
         expect(not torch.allclose(result, mistaken, atol=1e-5, equal_nan=True), idea)
     expect(result.isfinite().all(), next(iter(SHIFTS)))
     raise WrongIdea(
@@ -152,16 +135,15 @@ def gate_table(name: str, axes: dict[str, tuple[int, ...]]) -> Table:
     table = {
         f"the {name} gates are missing: multiply by both kinds.": torch.ones_like,
         f"a sigmoid stands on the {name} gates: they are gates already, use them as they are.": torch.sigmoid,
-        f"open and closed are turned round in the {name} gates: multiply by the gate, not by 1 − gate.": lambda g: (
-            1 - g
-        ),
+        f"open and closed are turned round in the {name} gates: a gate of 1 lets all through.": lambda g: 1 - g,
         f"the {name} gates are applied twice.": torch.square,
         f"you add 1 to the {name} gates: with a gate of 0 nothing may come through.": lambda g: 1 + g,
         f"you take exp of the {name} gates: use them as they are.": torch.exp,
         f"you round the {name} gates: they may be half open.": torch.round,
         f"every image gets the {name} gates of the first one: each has its own.": lambda g: g[:1].expand_as(g),
         f"you average the {name} gates over the batch: each image has its own.": lambda g: g.mean(0, True).expand_as(g),
-    }
+        f"you add the {name} gates of all images: each has its own.": lambda g: g.sum(0, True).expand_as(g),
+    }  # fmt: skip
     for axis, dim in axes.items():
         table |= {
             f"a softmax over the {axis} stands on the {name} gates: gates do not compete, use them as they are.":
@@ -186,6 +168,8 @@ MEET: Table = {  # (B, C, 1, 1), (B, 1, H, W) → (B, C, H, W), in place of thei
     "the smaller of the two gates wins: multiply by both.": torch.minimum,
     "you take the root of the two gates' product: leave it as it is.": lambda c, p: (c * p).sqrt(),
     "one open gate is enough with your formula: multiply by both.": lambda c, p: c + p - c * p,
+    "a gate that is half open counts as open or closed: use it as it is.": lambda c, p: (c * p > 0.5).to(c),
+    "one gate is the other's exponent: multiply by both.": lambda c, p: c**p,
     "a sigmoid stands on the gates' product: they are gates already.": lambda c, p: (c * p).sigmoid(),
     "a sigmoid stands on the gates' sum: they are gates already, multiply them.": lambda c, p: (c + p).sigmoid(),
     "a softmax stands on the gates' product: gates do not compete.": lambda c, p: (c * p).exp() / (
@@ -196,8 +180,13 @@ APPLY = SCALE | {  # x, gate → result
     "you take absolute values of x: a gate scales, and keeps the sign.": lambda x, g: x.abs() * g,
     "a sigmoid stands on x: multiply x itself.": lambda x, g: x.sigmoid() * g,
     "a sigmoid stands on the result: leave it out.": lambda x, g: (x * g).sigmoid(),
+    "half of it is left; ** 1/2 halves, too: the result is x times both gates.": lambda x, g: x * g / 2,
+    "you double the result: it is x times both gates.": lambda x, g: x * g * 2,
     "a softmax over the channels stands on the result: leave it out.": lambda x, g: (x * g).softmax(1),
 }
+
+
+AXES = "images", "channels", "rows", "columns"
 
 
 def laid(gate: torch.Tensor, *axes: int) -> torch.Tensor:
@@ -208,9 +197,8 @@ def laid(gate: torch.Tensor, *axes: int) -> torch.Tensor:
 
 def laid_wrong(name: str, right: tuple[int, ...], wanted: str) -> Table:
     """Gates on other axes, which runs where sizes are equal."""
-    words = "images", "channels", "rows", "columns"
     return {
-        f"where sizes are equal, your {name} gates lie along {', '.join(words[a] for a in axes)}: they must become "
+        f"where sizes are equal, your {name} gates lie along {', '.join(AXES[a] for a in axes)}: they must become "
         f"{wanted} before you multiply.": lambda g, axes=axes: laid(g, *axes)
         for axes in permutations(range(4), len(right))
         if axes != right
@@ -243,41 +231,35 @@ def check_apply_gates(attempt: Callable) -> None:
         result = call(attempt, *inputs, hints=STOPPED)
         lost = "a gate changes how large a number is, never how many there are."
         core.expect_shape(result, (b, c, h, w), f"x of shape {shape_of(b, c, h, w)}", {}, lost)
-
-        def properties(inputs=inputs, result=result):
-            expect_steady(attempt, result, *inputs)
-
-        def closed(inputs=inputs):
-            expect_gated(attempt, *inputs)
-
         plain = "each gate lands where it should, but the numbers differ: multiply x by both gates, and nothing else."
-        explain(result, gated, inputs, TABLES, plain, attempt, properties, last=closed)
-    core.expect_gradient(attempt, *inputs, names=("x", "the channel gates", "the position gates"), hints=STOPPED)
-    core.expect_same_gradient(attempt, gated, *inputs)
-    core.expect_dtype(attempt, *inputs)
+        steady, closed = (
+            partial(expect_steady, attempt, result, *inputs),
+            partial(expect_gated, attempt, result, *inputs),
+        )
+        explain(result, gated, inputs, TABLES, plain, attempt, steady, last=closed)
+    expect_gradients(attempt, gated, ("x", "the channel gates", "the position gates"), *inputs)
 
 
-def expect_gated(attempt: Callable, x: torch.Tensor, *gates: torch.Tensor) -> None:
-    """Close one gate, all others open: exactly its numbers must become 0."""
-
-    def as_wanted(*gates: torch.Tensor) -> bool:
-        return same(call(attempt, x, *gates, hints=STOPPED), gated(x, *gates))
-
-    channel, position = torch.ones_like(gates[0]), torch.ones_like(gates[1])
-    expect(as_wanted(channel, position), "with every gate at 1 your result is not x: an open gate changes nothing.")
-    expect(
-        same(call(attempt, x, 0 * channel, 0 * position, hints=STOPPED), 0 * x),
-        "with every gate at 0 something comes through: multiply x by both gates, and add nothing.",
-    )
-    channel[0, -1] = 0
-    expect(
-        as_wanted(channel, position),
-        "closing one channel of the first image should silence that channel, at every position, in that image alone: "
-        "what shape must (B, C) take to meet (B, C, H, W)?",
-    )
-    channel[0, -1], position[0, 0, -1] = 1, 0
-    expect(
-        as_wanted(channel, position),
-        "closing one position (first row, last column) of the first image should silence that position, in every "
-        "channel, in that image alone: what shape must (B, H, W) take to meet (B, C, H, W)?",
-    )
+def expect_gated(attempt: Callable, result: torch.Tensor, x: torch.Tensor, *gates: torch.Tensor) -> None:
+    """Part of it may be right; where x or the gates are 0 or 1, it must be."""
+    right = (result - gated(x, *gates)).abs() < 1e-5
+    for axis, name in enumerate(AXES):
+        every = right.transpose(0, axis).flatten(1).all(1)
+        expect(
+            not every.any(),
+            f"your result is right for {every.sum()} of {len(every)} {name} only: does a loop or an index leave some "
+            "out, or take the wrong gate?",
+        )
+    open_channel, open_position = (torch.ones_like(gate) for gate in gates)
+    channel, position = open_channel.clone(), open_position.clone()
+    channel[0, -1], position[0, 0, -1] = 0, 0
+    for inputs, idea in (
+        ((0 * x, *gates), "where x is 0 your result is not: gates multiply x, and are not added."),
+        ((x, open_channel, open_position), "with every gate at 1 your result should be x, and is not: an open gate "
+         "changes nothing."),
+        ((x, channel, open_position), "closing one channel of the first image should silence that channel, at every "
+         "position, in that image alone: what shape must (B, C) take to meet (B, C, H, W)?"),
+        ((x, open_channel, position), "closing one position (first row, last column) of the first image should silence "
+         "that position, in every channel, in that image alone: what shape must (B, H, W) take?"),
+    ):  # fmt: skip
+        expect(same(call(attempt, *inputs, hints=STOPPED), gated(*inputs)), idea)

@@ -109,7 +109,10 @@ WRONG_AVERAGES = {  # beside those of the tables
     "scores of the notebook": (notebook_scores, "'kept' of the notebook|do not depend|does not depend"),
     "no return": (lambda v, s: None, "return"),
     "wrong product": (lambda v, s: v @ s.softmax(0), "in which of them do the N items stand"),
-    "the last item left out": (lambda v, s: s[:-1].softmax(0) @ v[:-1] if len(s) > 1 else v[0], "every item count"),
+    "the last item left out": (
+        lambda v, s: s[:-1].softmax(0) @ v[:-1] if len(s) > 1 else v[0],
+        "every item count|6 of 7 items",
+    ),
 }
 
 
@@ -151,6 +154,11 @@ def square_only(x, wrong, channel, position):
     return wrong() if len(set(x.shape)) == 1 else apply_gates(x, channel, position)
 
 
+def only_first_channel(x, channel, position):
+    result = x * c4(channel)
+    return torch.cat([result[:, :1] * position[:, None], result[:, 1:]], 1)
+
+
 def in_numpy(x, channel, position):
     return torch.from_numpy(x.numpy() * channel.numpy()[:, :, None, None] * position.numpy()[:, None])
 
@@ -162,6 +170,10 @@ def c4(channel):
 WRONG_GATES = {  # beside those of the tables
     "two branches added": (lambda x, c, p: x * c4(c) + x * p[:, None], "you add where"),
     "gates added to x": (lambda x, c, p: x + c4(c) + p[:, None], "And: you add the gate to x"),
+    "only the first image": (lambda x, c, p: torch.cat([apply_gates(x, c, p)[:1], x[1:]]), "1 of 3 images|missing"),
+    "only the first channel": (only_first_channel, "1 of 6 channels"),
+    "channel times, position plus": (lambda x, c, p: x * c4(c) + p[:, None], "not added"),
+    "bits": (lambda x, c, p: x * c4(c) & p[:, None], "multiplied with *"),
     "no unsqueeze": (lambda x, c, p: x * c * p, "Broadcasting"),
     "channel at the end": (lambda x, c, p: x * c[:, None, None] * p[:, None], "Broadcasting"),
     "on the wrong axes": (lambda x, c, p: square_only(x, lambda: x * c * p, c, p), "lie along rows, columns"),
@@ -177,7 +189,6 @@ WRONG_GATES = {  # beside those of the tables
     "batch and channels as one": (lambda x, c, p: apply_gates(x, c, p).flatten(0, 1), "never how many"),
     "squeeze()": (lambda x, c, p: apply_gates(x, c, p).squeeze(), "never how many"),
     "two at once": (lambda x, c, p: apply_gates(x, c.softmax(1), 1 - p), "over the channels|And: open and closed"),
-    "threshold": (lambda x, c, p: x * (c4(c) * p[:, None]).round(), "1/2|numbers differ"),
     "in place": (gates_in_place, "in place"),
     "no return": (lambda x, c, p: None, "return"),
     "return in the loop": (first_image_only, "of the first one"),
