@@ -1,22 +1,23 @@
 """Answers to the exercises of lesson 09; what the names mean is said in __init__.py."""
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
 from attn_lessons import check
+from attn_lessons.check.lesson09 import CUTOUT, PAIRED, SMOOTHED, cutout, interval, smoothed
 
 
 # --------------------------------------------------------------------------------------------------- exercise 1
-def mask_of(images, top, left, size, height=None):
+def mask_of(images, top, left, size):
     row, column = torch.arange(images.shape[2]), torch.arange(images.shape[3])
-    in_rows = (row >= top[:, None]) & (row < top[:, None] + (height or size))
+    in_rows = (row >= top[:, None]) & (row < top[:, None] + size)
     in_columns = (column >= left[:, None]) & (column < left[:, None] + size)
-    return in_rows[:, :, None], in_columns[:, None, :]
+    return in_rows[:, :, None] & in_columns[:, None, :]
 
 
 def cut(images, top, left, size):
-    rows, columns = mask_of(images, top, left, size)
-    return images.masked_fill((rows & columns)[:, None], 0)
+    return images.masked_fill(mask_of(images, top, left, size)[:, None], 0)
 
 
 def with_where(images, top, left, size):
@@ -27,121 +28,83 @@ def with_where(images, top, left, size):
 
 
 def with_product(images, top, left, size):
-    rows, columns = mask_of(images, top, left, size)
-    return images * ~(rows & columns)[:, None]
+    return images * ~mask_of(images, top, left, size)[:, None]
 
 
 def with_clone(images, top, left, size):
-    rows, columns = mask_of(images, top, left, size)
     out = images.clone()
-    out[(rows & columns)[:, None].expand_as(out)] = 0
+    out.permute(0, 2, 3, 1)[mask_of(images, top, left, size)] = 0
     return out
 
 
-def with_subtraction(images, top, left, size):
-    rows, columns = mask_of(images, top, left, size)
-    return images - images * (rows & columns)[:, None].to(images.dtype)
+def with_numpy(images, top, left, size):
+    y, x = np.ogrid[: images.shape[2], : images.shape[3]]
+    dy, dx = y - top.numpy()[:, None, None], x - left.numpy()[:, None, None]
+    inside = (dy >= 0) & (dy < size) & (dx >= 0) & (dx < size)
+    return torch.from_numpy(np.where(inside[:, None], np.zeros_like(images.numpy()), images.numpy()))
+
+
+def with_vmap(images, top, left, size):
+    def one(x, t, a):
+        row, column = torch.arange(x.shape[1])[:, None], torch.arange(x.shape[2])
+        return x * ~((row >= t) & (row < t + size) & (column >= a) & (column < a + size))
+
+    return torch.vmap(one)(images, top, left)
 
 
 def with_a_loop(images, top, left, size):
     out = images.clone()
-    for i in range(len(out)):
-        t, b = max(0, int(top[i])), max(0, int(top[i]) + size)
-        a, c = max(0, int(left[i])), max(0, int(left[i]) + size)
-        out[i, :, t:b, a:c] = 0
+    for x, t, a in zip(out, top.tolist(), left.tolist(), strict=True):
+        x[:, max(0, t) : max(0, t + size), max(0, a) : max(0, a + size)] = 0
     return out
 
 
-def by_slices(images, top, left, size):
+def loop_in_numpy(images, top, left, size):
+    return torch.from_numpy(with_a_loop(images, top, left, size).numpy())
+
+
+def returns_early(images, top, left, size):
     out = images.clone()
     for i in range(len(out)):
         out[i, :, top[i] : top[i] + size, left[i] : left[i] + size] = 0
-    return out
-
-
-def in_place(images, top, left, size):
-    rows, columns = mask_of(images, top, left, size)
-    return images.masked_fill_((rows & columns)[:, None], 0)
-
-
-def either(images, top, left, size):
-    rows, columns = mask_of(images, top, left, size)
-    return images.masked_fill((rows | columns)[:, None], 0)
-
-
-def first_channel(images, top, left, size):
-    rows, columns = mask_of(images, top, left, size)
-    out = images.clone()
-    out[:, 0][rows & columns] = 0
-    return out
-
-
-def all_squares(images, top, left, size):
-    rows, columns = mask_of(images, top, left, size)
-    return images.masked_fill((rows & columns).any(0), 0)
+        return out
 
 
 def every_with_every(images, top, left, size):
-    rows, columns = mask_of(images, top, left, size)
-    return images[:, None, 0] * ~(rows & columns)[None]
+    return images[:, None, 0] * ~mask_of(images, top, left, size)[None]
 
 
-def no_channel_axis(images, top, left, size):
-    rows, columns = mask_of(images, top, left, size)
-    return images.masked_fill(rows & columns, 0)
+def fixed_size(images, top, left, size):
+    return cut(images, top, left, 8)
 
 
-def keep_mask(images, top, left, size):
-    rows, columns = mask_of(images, top, left, size)
-    return (~(rows & columns)).float()
-
-
-def filled(value):
-    def fill(images, top, left, size):
-        rows, columns = mask_of(images, top, left, size)
-        return torch.where((rows & columns)[:, None], value(images), images)
-
-    return fill
-
-
-WRONG_CUTS = {
-    "nothing cut": (lambda x, t, a, s: x.clone(), "nothing is cut"),
-    "inverted": (lambda x, t, a, s: x - cut(x, t, a, s), "inside and outside"),
-    "rows and columns swapped": (lambda x, t, a, s: cut(x, a, t, s), "changed places"),
-    "first square for all": (lambda x, t, a, s: cut(x, t[:1], a[:1], s), "same pixels"),
-    "too large": (lambda x, t, a, s: cut(x, t, a, s + 1), "too large"),
-    "too small": (lambda x, t, a, s: cut(x, t, a, s - 1), "too small"),
-    "starts one late": (lambda x, t, a, s: cut(x, t + 1, a + 1, s - 1), "too small"),
-    "shifted by one": (lambda x, t, a, s: cut(x, t + 1, a + 1, s), "too low"),
-    "centre": (lambda x, t, a, s: cut(x, t - s // 2, a - s // 2, s), "centre"),
-    "rows or columns": (either, "whole stripes"),
-    "rows only": (lambda x, t, a, s: cut(x, t, a * 0 - 50, 0) * ~mask_of(x, t, a, s)[0][:, None], "whole rows"),
-    "columns only": (lambda x, t, a, s: x * ~mask_of(x, t, a, s)[1][:, None], "whole columns"),
-    "first channel": (first_channel, "first channel"),
-    "ones": (filled(torch.ones_like), "filled with 1"),
-    "mean": (filled(lambda x: x.mean().expand_as(x)), "mean"),
-    "mean of the image": (filled(lambda x: x.mean((2, 3), keepdim=True).expand_as(x)), "mean"),
-    "pushed in": (lambda x, t, a, s: cut(x, t.clamp(0, x.shape[2] - s), a.clamp(0, x.shape[3] - s), s), "pushed in"),
-    "negative pushed in": (lambda x, t, a, s: cut(x, t.clamp(min=0), a.clamp(min=0), s), "pushed in"),
-    "slices in a loop": (by_slices, "less than|pushed"),
-    "loop": (with_a_loop, "loop"),
-    "in place": (in_place, "in place"),
-    "all squares in all images": (all_squares, "same pixels"),
-    "every with every": (every_with_every, "every image has met every square"),
-    "no channel axis": (no_channel_axis, "your code stopped"),
-    "mask": (keep_mask, "mask"),
-    "float": (lambda x, t, a, s: cut(x.float(), t, a, s), "dtype"),
-    "no return": (lambda x, t, a, s: None, "return"),
-    "lower right corner": (lambda x, t, a, s: cut(x, t - s + 1, a - s + 1, s), "lower right"),
-    "last square for all": (lambda x, t, a, s: cut(x, t[-1:], a[-1:], s), "same pixels"),
-    "filled with −1": (filled(lambda x: -torch.ones_like(x)), "nothing is 0"),
-    "twice as high": (lambda x, t, a, s: cut(cut(x, t, a, s), t + s, a, s), "more than the squares"),
-    "channels lost": (lambda x, t, a, s: cut(x, t, a, s)[:, 0], "channels are gone"),
-    "rest brightened": (lambda x, t, a, s: cut(x, t, a, s) * 1.1, "outside the squares have changed"),
-    "random squares": (
-        lambda x, t, a, s: cut(x, torch.randint(5, t.shape), torch.randint(5, a.shape), s),
-        "than the squares is gone",
+LATER = torch.tensor([1, 0, 2])  # a global of "the notebook"
+WRONG_CUTS = {  # beside those of the tables
+    "loop": (with_a_loop, "there is a loop"),
+    "loop in numpy": (loop_in_numpy, "there is a loop"),
+    "list of images": (
+        lambda x, t, a, s: torch.cat([cut(x[i : i + 1], t[i : i + 1], a[i : i + 1], s) for i in range(len(x))]),
+        "there is a loop",
     ),
+    "return in the loop": (returns_early, "return stands inside your loop"),
+    "in place": (lambda x, t, a, s: x.masked_fill_(mask_of(x, t, a, s)[:, None], 0), "in place"),
+    "corner in place": (lambda x, t, a, s: cut(x, t.clamp_(0), a, s), "in place|pushed in"),
+    "every with every": (every_with_every, "every image met every square"),
+    "no channel axis": (lambda x, t, a, s: x.masked_fill(mask_of(x, t, a, s), 0), "Broadcasting"),
+    "mask": (lambda x, t, a, s: mask_of(x, t, a, s).float(), "mask"),
+    "channels lost": (lambda x, t, a, s: cut(x, t, a, s)[:, 0], "channels are gone"),
+    "float": (lambda x, t, a, s: cut(x.float(), t, a, s), "dtype"),
+    "float at the end": (lambda x, t, a, s: (x * ~mask_of(x, t, a, s)[:, None]).float(), "dtype"),
+    "fixed size": (fixed_size, "'size' is not used"),
+    "global": (lambda x, t, a, s: cut(x, LATER, a, s), "stopped"),
+    "last square for all": (lambda x, t, a, s: cut(x, t[-1:], a[-1:], s), "same pixels"),
+    "twice as high": (lambda x, t, a, s: cut(cut(x, t, a, s), t + s, a, s), "your squares are others"),
+    "rest brightened": (lambda x, t, a, s: cut(x, t, a, s) * 1.1, "outside the squares have changed"),
+    "rounded": (lambda x, t, a, s: cut(x, t, a, s).round(), "outside the squares have changed"),
+    "two mistakes": (lambda x, t, a, s: cut(x, a, t, s + 1), "changed places: .* And: |changed places"),
+    "no return": (lambda x, t, a, s: None, "return"),
+    "numpy array": (lambda x, t, a, s: cut(x, t, a, s).numpy(), "a single tensor"),
+    "exit": (lambda x, t, a, s: exit(), "SystemExit"),
 }
 
 
@@ -164,69 +127,67 @@ def by_scatter(scores, labels, smoothing):
     return torch.einsum("nk,nk->n", targets, scores.logsumexp(1, keepdim=True) - scores).mean()
 
 
+def in_a_loop(scores, labels, smoothing):
+    total = 0
+    for row, label in zip(scores.log_softmax(1), labels, strict=True):
+        total = total - (1 - smoothing) * row[label] - smoothing * row.mean()
+    return total / len(scores)
+
+
+def by_nll(scores, labels, smoothing):
+    logs = nn_log(scores)
+    return (1 - smoothing) * F.nll_loss(logs, labels) - smoothing * logs.mean()
+
+
+nn_log = torch.nn.LogSoftmax(dim=1)
+
+
 def by_torch(scores, labels, smoothing):
     return F.cross_entropy(scores, labels, label_smoothing=smoothing)
 
 
-def hard(scores, labels):
-    return F.one_hot(labels, scores.shape[1]).float()
+def with_log(log):
+    return lambda x, y, e: smoothed(x, y, e, log=log)
 
 
-def with_targets(targets, log=lambda scores: scores.log_softmax(1)):
-    return lambda x, y, e: -(targets(hard(x, y), e, *x.shape) * log(x)).sum(1).mean()
+def without_k(scores, labels, smoothing):
+    k = scores.shape[1]
+    return -(((1 - smoothing) * F.one_hot(labels) + smoothing / k) * scores.log_softmax(1)).sum(1).mean()
 
 
-def right_goals(h, e, n, k):
-    return (1 - e) * h + e / k
+def only_first(scores, labels, smoothing):
+    for i in range(len(scores)):
+        return smooth_cross_entropy(scores[i : i + 1], labels[i : i + 1], smoothing) * 1.5
 
 
-WRONG_LOSSES = {
-    "no smoothing": (lambda x, y, e: F.cross_entropy(x, y), "still hard"),
-    "others only": (with_targets(lambda h, e, n, k: (1 - e) * h + e / (k - 1) * (1 - h)), "*other* classes"),
-    "own share lost": (with_targets(lambda h, e, n, k: (1 - e) * h + e / k * (1 - h)), "lost its own share"),
-    "not spread": (with_targets(lambda h, e, n, k: (1 - e) * h), "went nowhere"),
-    "all of it each": (with_targets(lambda h, e, n, k: (1 - e) * h + e), "all of smoothing"),
-    "right one keeps 1": (with_targets(lambda h, e, n, k: h + e / k), "kept all of its 1"),
-    "swapped": (with_targets(lambda h, e, n, k: e * h + (1 - e) / k), "changed places"),
-    "over images": (with_targets(lambda h, e, n, k: (1 - e) * h + e / n), "number of images"),
-    "probabilities smoothed": (
-        lambda x, y, e: -((1 - e) * (hard(x, y) * x.softmax(1)).sum(1) + e / x.shape[1]).log().mean(),
-        "smoothed the probabilities",
-    ),
-    "sign": (lambda x, y, e: -by_torch(x, y, e), "sign"),
-    "sum over images": (lambda x, y, e: by_torch(x, y, e) * len(x), "added up over the images"),
-    "mean over classes": (lambda x, y, e: by_torch(x, y, e) / x.shape[1], "number of classes"),
-    "softmax over images": (with_targets(right_goals, lambda x: x.log_softmax(0)), "over the images"),
-    "no log": (with_targets(right_goals, lambda x: x.softmax(1)), "no log"),
-    "raw scores": (with_targets(right_goals, lambda x: x), "raw scores"),
-    "base 10": (with_targets(right_goals, lambda x: x.softmax(1).log10()), "base 10"),
-    "argmax": (lambda x, y, e: by_torch(x, x.argmax(1), e), "depend on the labels"),
-    "K − 1": (with_targets(lambda h, e, n, k: (1 - e) * h + e / (k - 1)), "not by K − 1"),
-    "KL": (
-        lambda x, y, e: F.kl_div(x.log_softmax(1), right_goals(hard(x, y), e, *x.shape), reduction="batchmean"),
-        "KL divergence",
-    ),
-    "sigmoid": (with_targets(right_goals, lambda x: x.sigmoid().log()), "even with smoothing=0"),
-    "base 2": (with_targets(right_goals, lambda x: x.softmax(1).log2()), "base 2"),
-    "squared error": (lambda x, y, e: ((x.softmax(1) - right_goals(hard(x, y), e, *x.shape)) ** 2).mean(), "squared"),
-    "binary": (
-        lambda x, y, e: F.binary_cross_entropy_with_logits(x, right_goals(hard(x, y), e, *x.shape)),
-        "yes-or-no",
-    ),
+def ignores_smoothing(scores, labels, smoothing):
+    return smoothed(scores, labels, 0.05) * 1.5
+
+
+WRONG_LOSSES = {  # beside those of the tables
+    "the library": (by_torch, "F.cross_entropy's"),
+    "the library's module": (lambda x, y, e: torch.nn.CrossEntropyLoss(label_smoothing=e)(x, y), "F.cross_entropy's"),
+    "one_hot without K": (without_k, "no image is of the last class"),
+    "return in the loop": (only_first, "return stands inside your loop"),
+    "smoothing unused": (ignores_smoothing, "'smoothing' is not used"),
+    "argmax": (lambda x, y, e: smoothed(x, x.argmax(1), e), "largest score"),
     "one per image": (lambda x, y, e: F.cross_entropy(x, y, label_smoothing=e, reduction="none"), "one loss an image"),
-    "always 0.1": (lambda x, y, e: F.cross_entropy(x, y, label_smoothing=0.1), "whatever smoothing says"),
-    "softmax, then log": (with_targets(right_goals, lambda x: x.softmax(1).log()), "hundreds"),
-    "detached": (lambda x, y, e: by_torch(x.detach(), y, e), "gradient"),
-    "item": (lambda x, y, e: by_torch(x, y, e).item(), "a single tensor"),
-    "three classes": (with_targets(lambda h, e, n, k: (1 - e) * h + e / 3), "targets of|K − 1"),
-    "mean over everything": (
-        lambda x, y, e: -(right_goals(hard(x, y), e, *x.shape) * x.log_softmax(1)).mean(),
-        "number of classes",
-    ),
-    "only the right class": (lambda x, y, e: -((1 - e) * hard(x, y) * x.log_softmax(1)).sum(1).mean(), "went nowhere"),
+    "one per class": (lambda x, y, e: (x.log_softmax(1) * F.one_hot(y, x.shape[1])).mean(0), "add up over the classes"),
+    "an axis": (lambda x, y, e: smoothed(x, y, e)[None], "have no axis"),
+    "sigmoid, then log": (with_log(lambda x: x.sigmoid().log()), "sigmoid"),
+    "softmax, then log": (with_log(lambda x: x.softmax(1).log()), "softmax gives an exact 0"),
+    "exp, sum, log": (with_log(lambda x: x - x.exp().sum(1, True).log()), "hundreds"),
+    "log of p + small": (with_log(lambda x: (x.softmax(1) + 1e-8).log()), "hundreds"),
+    "detached": (lambda x, y, e: smoothed(x.detach(), y, e), "gradient"),
+    "half detached": (with_log(lambda x: x - x.logsumexp(1, True).detach()), "part of the gradient"),
+    "item": (lambda x, y, e: smoothed(x, y, e).item(), "a single tensor"),
+    "float": (lambda x, y, e: smoothed(x.float(), y, e), "dtype"),
+    "three classes": (lambda x, y, e: smoothed(x, y, e, targets=lambda h, e, n, k: (1 - e) * h + e / 3), "targets of"),
+    "smoothing squared": (lambda x, y, e: smoothed(x, y, e * e), "targets of"),
+    "focal": (with_log(lambda x: x.log_softmax(1) * (1 - x.softmax(1)) ** 2), "with smoothing=0"),
+    "two mistakes": (lambda x, y, e: -smoothed(x, y, e, log=lambda x: x.softmax(1)), "And: "),
+    "in place": (lambda x, y, e: smoothed(x.sub_(x.amax(1, True)), y, e), "in place"),
     "no return": (lambda x, y, e: None, "return"),
-    "softmax twice": (lambda x, y, e: by_torch(x.softmax(1), y, e), "twice"),
-    "half the smoothing": (lambda x, y, e: by_torch(x, y, e / 2), "targets of one image"),
 }
 
 
@@ -245,72 +206,57 @@ def as_numbers(ours, theirs, t):
     return [value.item() for value in paired(ours, theirs, t)]
 
 
-def with_numpy(ours, theirs, t):
+def as_one_array(ours, theirs, t):
     d = (ours - theirs).numpy()
-    half = t * d.std(ddof=1) / d.size**0.5
-    return d.mean(), d.mean() - half, d.mean() + half
+    return d.mean() + np.array([0, -1, 1]) * t * d.std(ddof=1) / np.sqrt(d.size)
 
 
 def by_hand(ours, theirs, t):
     d = [a - b for a, b in zip(ours.tolist(), theirs.tolist(), strict=True)]
     mean = sum(d) / len(d)
     error = (sum((v - mean) ** 2 for v in d) / (len(d) - 1) / len(d)) ** 0.5
-    return mean, mean - t * error, mean + t * error
+    yield from (mean, mean - t * error, mean + t * error)
 
 
-def interval(half, middle=lambda d: d.mean()):
-    def attempt(ours, theirs, t):
-        d = ours - theirs
-        return middle(d), middle(d) - half(d, t, ours, theirs), middle(d) + half(d, t, ours, theirs)
-
-    return attempt
+def with_global(ours, theirs, t):
+    return paired(ours, LATER, t)
 
 
-WRONG_PAIRS = {
-    "low and high swapped": (lambda a, b, t: [paired(a, b, t)[i] for i in (0, 2, 1)], "low and high"),
-    "low, mean, high": (lambda a, b, t: [paired(a, b, t)[i] for i in (1, 0, 2)], "order is mean"),
-    "turned round": (lambda a, b, t: paired(b, a, t), "other way round"),
-    "no root n": (interval(lambda d, t, a, b: t * d.std()), "left out √n"),
-    "n": (interval(lambda d, t, a, b: t * d.std() / len(d)), "divided by n"),
-    "no t": (interval(lambda d, t, a, b: d.std() / len(d) ** 0.5), "t is missing"),
-    "1.96": (interval(lambda d, t, a, b: 1.96 * d.std() / len(d) ** 0.5), "1.96"),
-    "variance": (interval(lambda d, t, a, b: t * d.var() / len(d) ** 0.5), "variance"),
-    "variance over n": (interval(lambda d, t, a, b: t * d.var() / len(d)), "variance"),
-    "over n inside": (interval(lambda d, t, a, b: t * d.std(correction=0) / len(d) ** 0.5), "divides by n"),
-    "n − 1 twice": (interval(lambda d, t, a, b: t * d.std() / (len(d) - 1) ** 0.5), "√(n − 1)"),
-    "half of it": (interval(lambda d, t, a, b: t * d.std() / len(d) ** 0.5 / 2), "half of the interval"),
-    "unpaired": (interval(lambda d, t, a, b: t * ((a.var() + b.var()) / len(d)) ** 0.5), "pair by pair"),
-    "sum of both sds": (interval(lambda d, t, a, b: t * (a.std() + b.std()) / len(d) ** 0.5), "pair by pair"),
-    "difference of sds": (interval(lambda d, t, a, b: t * (a.std() - b.std()).abs() / len(d) ** 0.5), "pair by pair"),
-    "sd of ours": (interval(lambda d, t, a, b: t * a.std() / len(d) ** 0.5), "pair by pair"),
-    "all in one": (interval(lambda d, t, a, b: t * torch.cat([a, b]).std() / len(d) ** 0.5), "pair by pair"),
-    "absolute": (lambda a, b, t: paired((a - b).abs(), 0 * b, t), "absolute"),
-    "median": (interval(lambda d, t, a, b: t * d.std() / len(d) ** 0.5, torch.median), "median"),
-    "sorted": (lambda a, b, t: paired(a.sort().values, b.sort().values, t), "sorted"),
-    "extremes": (lambda a, b, t: ((a - b).mean(), (a - b).min(), (a - b).max()), "smallest and the largest"),
+WRONG_PAIRS = {  # beside those of the tables
     "mean and half": (lambda a, b, t: paired(a, b, t)[:2], "three numbers"),
     "mean only": (lambda a, b, t: (a - b).mean(), "three numbers"),
+    "a string": (lambda a, b, t: "abc", "three numbers"),
     "differences": (lambda a, b, t: (a - b, a - b, a - b), "one number each"),
-    "no return": (lambda a, b, t: None, "return"),
-    "root of t": (interval(lambda d, t, a, b: (t / len(d)) ** 0.5 * d.std()), "twice the t"),
-    "upper half only": (lambda a, b, t: (paired(a, b, t)[0], paired(a, b, t)[0], paired(a, b, t)[2]), "equally far"),
-    "mean absolute deviation": (
-        interval(lambda d, t, a, b: t * (d - d.mean()).abs().mean() / len(d) ** 0.5),
-        "what t multiplies",
-    ),
     "words": (lambda a, b, t: ("mean", "low", "high"), "are numbers"),
-    "relative": (lambda a, b, t: paired(a / b, 0 * b + 1, t), "mean is another"),
-    "sd of theirs": (interval(lambda d, t, a, b: t * b.std() / len(d) ** 0.5), "pair by pair|not"),
-    "doubled": (interval(lambda d, t, a, b: 2 * t * d.std() / len(d) ** 0.5), "what t multiplies|twice"),
+    "no return": (lambda a, b, t: None, "return"),
+    "in place": (lambda a, b, t: paired(a.sub_(b), 0 * b, t), "in place"),
+    "global": (with_global, "reads 'LATER' of the notebook in place of your argument theirs"),
+    "numpy's std": (lambda a, b, t: interval(a, b, t, spread=lambda d, *_: d.numpy().std()), "divides by n"),
+    "skew": (lambda a, b, t: interval(a, b, t, order=lambda m, h, d: (m, m - h, m + 1.1 * h)), "equally far"),
+    "absolute t": (lambda a, b, t: interval(a, b, t, factor=lambda t: t + 1), "t times something else"),
+    "other mean": (lambda a, b, t: paired(a, b.flip(0) * 1.01, t), "mean is another"),
+    "two mistakes": (lambda a, b, t: paired(b, a, 1.96), "And: "),
+    "three mistakes": (lambda a, b, t: interval(b, a, 1.96, divisor=lambda n: 1), "mean is another"),
+    "nan": (lambda a, b, t: (float("nan"),) * 3, "mean is another"),
+    "crash": (lambda a, b, t: a["mean"], "your code stopped"),
 }
 
 
+def by_step(reference):
+    return lambda **steps: lambda *arguments: reference(*arguments, **steps)
+
+
 EXERCISES = {
-    "cutout": (check.check_cutout, [cut, with_where, with_product, with_clone, with_subtraction], WRONG_CUTS),
+    "cutout": (check.check_cutout, [cut, with_where, with_product, with_clone, with_numpy, with_vmap], WRONG_CUTS),
     "smooth_cross_entropy": (
         check.check_smooth_cross_entropy,
-        [smooth_cross_entropy, by_two_terms, by_scatter, by_torch],
+        [smooth_cross_entropy, by_two_terms, by_scatter, in_a_loop, by_nll],
         WRONG_LOSSES,
     ),
-    "paired": (check.check_paired, [paired, as_one_tensor, as_numbers, with_numpy, by_hand], WRONG_PAIRS),
+    "paired": (check.check_paired, [paired, as_one_tensor, as_numbers, as_one_array, by_hand], WRONG_PAIRS),
+}
+TABLES = {
+    "cutout": (by_step(cutout), CUTOUT),
+    "smooth_cross_entropy": (by_step(smoothed), SMOOTHED),
+    "paired": (by_step(interval), PAIRED),
 }
