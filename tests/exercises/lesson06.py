@@ -5,6 +5,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from attn_lessons import check
+from attn_lessons.check.lesson06 import BACK, CUT, JOIN, LAYERS, repaired
+from attn_lessons.check.steps_attention import LINEAR, ONE_SIDE, SOFT, linear, soft
 
 
 # --------------------------------------------------------------------------------------------------- exercise 1
@@ -23,18 +25,18 @@ def exp_by_hand(q, k, v):
     return e / e.sum(-1, keepdim=True) @ v
 
 
-def query_by_query(q, k, v):
-    rows = [(k @ q[:, i, :, None] / q.shape[2] ** 0.5).softmax(1).mul(v).sum(1) for i in range(q.shape[1])]
-    return torch.stack(rows, 1)
+def into_a_buffer(q, k, v):
+    mixed = torch.zeros(v.shape)
+    for b in range(len(q)):
+        for i in range(q.shape[1]):
+            mixed[b, i] = (k[b] @ q[b, i] / q.shape[2] ** 0.5).softmax(0) @ v[b]
+    return mixed
 
 
-def scores_of(q, k):
-    return q @ k.mT / q.shape[2] ** 0.5
-
-
-def own_place_out(q, k, v):
-    n = q.shape[1]
-    return scores_of(q, k).masked_fill(torch.eye(n, dtype=torch.bool) & (n > 1), -1e9).softmax(2) @ v
+def overflowing(q, k, v, largest=lambda s: 0):
+    e = q @ k.mT / q.shape[2] ** 0.5
+    e = (e - largest(e)).exp()
+    return e / e.sum(2, keepdim=True) @ v
 
 
 def in_place(q, k, v):
@@ -42,50 +44,48 @@ def in_place(q, k, v):
     return (q @ k.mT).softmax(2) @ v
 
 
-def overflowing(q, k, v):
-    e = scores_of(q, k).exp()
-    return e / e.sum(2, keepdim=True) @ v
+def ends_early(q, k, v):
+    for i in range(len(q)):
+        return self_attend(q[i : i + 1], k[i : i + 1], v[i : i + 1]).expand_as(v)
 
 
-WRONG_SELF = {
-    "no scale": (lambda q, k, v: (q @ k.mT).softmax(2) @ v, "not divided by √d"),
-    "scale d": (lambda q, k, v: (q @ k.mT / q.shape[2]).softmax(2) @ v, "square root"),
-    "times √d": (lambda q, k, v: (q @ k.mT * q.shape[2] ** 0.5).softmax(2) @ v, "multiplied the scores"),
-    "scale √N": (lambda q, k, v: (q @ k.mT / q.shape[1] ** 0.5).softmax(2) @ v, "√N"),
-    "scale of values": (lambda q, k, v: (q @ k.mT / v.shape[2] ** 0.5).softmax(2) @ v, "values' width"),
-    "scale after": (lambda q, k, v: (q @ k.mT).softmax(2) @ v / q.shape[2] ** 0.5, "after the softmax"),
-    "softmax over queries": (lambda q, k, v: scores_of(q, k).softmax(1) @ v, "columns add up to 1"),
-    "softmax over the batch": (lambda q, k, v: scores_of(q, k).softmax(0) @ v, "images of the batch"),
-    "softmax over all": (lambda q, k, v: scores_of(q, k).flatten(1).softmax(1).view_as(q @ k.mT) @ v, "all pairs"),
-    "no softmax": (lambda q, k, v: scores_of(q, k) @ v, "no softmax"),
-    "exp only": (lambda q, k, v: scores_of(q, k).exp() @ v, "half of a softmax"),
-    "sum without exp": (lambda q, k, v: F.normalize(scores_of(q, k), p=1, dim=2) @ v, "add up to 1"),
-    "sigmoid": (lambda q, k, v: scores_of(q, k).sigmoid() @ v, "compete"),
-    "softmax twice": (lambda q, k, v: scores_of(q, k).softmax(2).softmax(2) @ v, "twice"),
-    "argmax": (lambda q, k, v: F.one_hot(scores_of(q, k).argmax(2), q.shape[1]).to(v) @ v, "best position only"),
-    "negative": (lambda q, k, v: (-scores_of(q, k)).softmax(2) @ v, "sign"),
-    "distance": (lambda q, k, v: (-torch.cdist(q, k)).softmax(2) @ v, "distance"),
-    "cosine": (lambda q, k, v: (F.normalize(q, dim=2) @ F.normalize(k, dim=2).mT).softmax(2) @ v, "cosine"),
-    "q and k exchanged": (lambda q, k, v: self_attend(k, q, v), "changed places"),
-    "queries with queries": (lambda q, k, v: self_attend(q, q, v), "compared with themselves"),
-    "weights only": (lambda q, k, v: scores_of(q, k).softmax(2), "matrix of weights itself"),
-    "residual": (lambda q, k, v: v + self_attend(q, k, v), "values once more"),
-    "transposed weights": (lambda q, k, v: scores_of(q, k).softmax(2).mT @ v, "transposed"),
-    "reshape for transpose": (
-        lambda q, k, v: (q @ k.reshape(len(k), k.shape[2], -1) / q.shape[2] ** 0.5).softmax(2) @ v,
-        "relabels",
-    ),
-    "causal": (lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True), "causal"),
-    "itself left out": (own_place_out, "leaves itself out"),
-    "mean of everything": (lambda q, k, v: v.mean(1, keepdim=True).expand_as(v), "plain mean"),
-    "overflow": (overflowing, "overflows"),
-    "no transpose": (lambda q, k, v: (q @ k).softmax(2) @ v, "transposed?"),
+QUERIES = torch.ones(7, 5, dtype=torch.float64)
+
+
+def of_the_notebook(q, k, v):
+    return self_attend(QUERIES.expand(len(k), -1, -1), k, v)
+
+
+def by_step(**steps):
+    return lambda q, k, v: soft(q, k, v, **steps)
+
+
+WRONG_SELF = {  # beside those of the tables
+    "weights only": (lambda q, k, v: (q @ k.mT).softmax(2), "matrix of weights itself"),
     "inner axes": (lambda q, k, v: (q.mT @ k).softmax(2), "positions are gone"),
+    "no transpose": (lambda q, k, v: (q @ k).softmax(2) @ v, "transposed?"),
+    "scale left out, softmax over queries": (lambda q, k, v: (q @ k.mT).softmax(1) @ v, "And: the softmax runs over"),
+    "scale of values": (lambda q, k, v: (q @ k.mT / v.shape[2] ** 0.5).softmax(2) @ v, "values' width"),
+    "no scale, reshape": (
+        lambda q, k, v: (q @ k.reshape(len(k), k.shape[2], -1)).softmax(2) @ v,
+        "And: reshape|reshape",
+    ),
+    "overflow": (overflowing, "overflows"),
+    "one largest score for all": (lambda q, k, v: overflowing(q, k, v, torch.amax), "of each row"),
     "detached": (lambda q, k, v: self_attend(q.detach(), k, v), "no gradient gets back to the queries"),
+    "detached in part": (lambda q, k, v: self_attend((q + q.detach()) / 2, k, v), "part of the gradient"),
+    "dropout": (lambda q, k, v: F.dropout(self_attend(q, k, v), 0.2), "two calls"),
+    "first image for all": (ends_early, "return stands inside your loop"),
+    "keys of another image": (lambda q, k, v: self_attend(q, k.roll(1, 0), v), "other images"),
+    "keys shifted": (lambda q, k, v: self_attend(q, k.roll(1, 1), v), "shuffle keys"),
+    "a notebook's q": (of_the_notebook, "'QUERIES' of the notebook in place of your argument q"),
+    "float32": (lambda q, k, v: self_attend(q.float(), k.float(), v.float()), "float32"),
+    "squeeze()": (lambda q, k, v: self_attend(q, k, v).squeeze(), "axis of size 1"),
     "in place": (in_place, "in place"),
     "no return": (lambda q, k, v: None, "return"),
     "a pair": (lambda q, k, v: (v, v), "a single tensor"),
-}  # fmt: skip
+    "exit": (lambda q, k, v: exit(), "SystemExit"),
+}
 
 
 # --------------------------------------------------------------------------------------------------- exercise 2
@@ -103,9 +103,7 @@ def linear_attend(q, k, v):
 
 def linear_einsum(q, k, v):
     q, k = (torch.where(x > 0, x + 1, x.clamp(max=0).exp()) for x in (q, k))
-    above = torch.einsum("bnd,bmd,bmc->bnc", q[:, :0], k, v) if False else torch.einsum(
-        "bnd,bdc->bnc", q, torch.einsum("bmd,bmc->bdc", k, v)
-    )  # fmt: skip
+    above = torch.einsum("bnd,bdc->bnc", q, torch.einsum("bmd,bmc->bdc", k, v))
     return above / torch.einsum("bnd,bd->bn", q, k.sum(1))[..., None]
 
 
@@ -117,6 +115,10 @@ def with_a_column_of_ones(q, k, v):
 def means(q, k, v):
     q, k, n = phi(q), phi(k), q.shape[1]
     return q @ (k.mT @ v / n) / (q @ k.mean(1)[..., None])
+
+
+def image_by_image(q, k, v):
+    return torch.cat([linear_attend(*some) for some in zip(q.split(1), k.split(1), v.split(1), strict=True)])
 
 
 def quadratic(q, k, v):
@@ -133,90 +135,42 @@ def bit_by_bit(q, k, v):
     return torch.cat(rows, 1)
 
 
-def running_sum(q, k, v):
+def fixed_divisor(q, k, v):
     q, k = phi(q), phi(k)
-    sums = torch.einsum("bnd,bnc->bndc", k, v).cumsum(1)
-    return torch.einsum("bnd,bndc->bnc", q, sums) / (q * k.cumsum(1)).sum(2, keepdim=True)
+    return q @ (k.mT @ v) / (q * k.sum(1, keepdim=True)).sum(2, keepdim=True).detach()
 
 
-WRONG_LINEAR = {
+def linear_by_step(**steps):
+    return lambda q, k, v: linear(q, k, v, **steps)
+
+
+WRONG_LINEAR = {  # beside those of the tables
     "N × N": (quadratic, "matrix of all pairs"),
     "N × N in pieces": (bit_by_bit, "bit by bit"),
     "normaliser by the matrix": (
         lambda q, k, v: phi(q) @ (phi(k).mT @ v) / (phi(q) @ phi(k).mT).sum(2, keepdim=True),
         "matrix of all pairs",
     ),
-    "no normaliser": (lambda q, k, v: phi(q) @ (phi(k).mT @ v), "normaliser is missing"),
-    "over N": (lambda q, k, v: phi(q) @ (phi(k).mT @ v) / q.shape[1], "divided by N"),
-    "no φ": (kernel, "no φ"),
-    "bare product": (lambda q, k, v: q @ (k.mT @ v), "no φ and no normaliser"),
-    "φ on queries only": (lambda q, k, v: kernel(phi(q), k, v), "missing on the keys"),
-    "φ on keys only": (lambda q, k, v: kernel(q, phi(k), v), "missing on the queries"),
-    "elu": (lambda q, k, v: kernel(F.elu(q), F.elu(k), v), "without + 1"),
+    "bare product": (
+        lambda q, k, v: q @ (k.mT @ v),
+        "no φ: without it, weights may be negative, and their sum near 0. And: the normaliser",
+    ),
     "relu": (lambda q, k, v: kernel(q.relu(), k.relu(), v), "ReLU"),
-    "relu + 1": (lambda q, k, v: kernel(q.relu() + 1, k.relu() + 1, v), "ReLU + 1"),
-    "leaky relu": (lambda q, k, v: kernel(F.leaky_relu(q), F.leaky_relu(k), v), "leaky ReLU"),
-    "leaky relu, slope 0.2": (lambda q, k, v: kernel(F.leaky_relu(q, 0.2), F.leaky_relu(k, 0.2), v), "leaky ReLU"),
-    "φ twice on keys": (lambda q, k, v: kernel(phi(q), phi(phi(k)), v), "φ is applied twice on the keys"),
-    "softmax on queries, φ on keys": (lambda q, k, v: kernel(q.softmax(2), phi(k), v), "softmax on the queries only"),
-    "softmax on queries, keys bare": (lambda q, k, v: kernel(q.softmax(2), k, v), "softmax on the queries only"),
-    "softmax on queries, no normaliser": (lambda q, k, v: q.softmax(2) @ (k.mT @ v), "softmax on the queries only"),
-    "exp": (lambda q, k, v: kernel(q.exp(), k.exp(), v), "that is exp"),
-    "softplus": (lambda q, k, v: kernel(F.softplus(q), F.softplus(k), v), "softplus"),
-    "elu(x + 1)": (lambda q, k, v: kernel(F.elu(q + 1), F.elu(k + 1), v), "before elu"),
-    "scaled": (lambda q, k, v: linear_attend(q / q.shape[2] ** 0.5, k / q.shape[2] ** 0.5, v), "√d"),
-    "queries scaled": (lambda q, k, v: linear_attend(q / q.shape[2] ** 0.5, k, v), "√d"),
-    "efficient": (lambda q, k, v: q.softmax(2) @ (k.softmax(1).mT @ v), "efficient attention"),
-    "softmax attention": (self_attend, "softmax attention"),
-    "softmax behind φ": (lambda q, k, v: (phi(q) @ phi(k).mT).softmax(2) @ v, "softmax behind φ"),
-    "sum of keys only": (
-        lambda q, k, v: phi(q) @ (phi(k).mT @ v) / phi(k).sum((1, 2), keepdim=True),
-        "sum of all keys",
-    ),
-    "sum of queries only": (lambda q, k, v: phi(q) @ (phi(k).mT @ v) / phi(q).sum(2, keepdim=True), "keys have a say"),
-    "own key only": (
-        lambda q, k, v: phi(q) @ (phi(k).mT @ v) / (phi(q) * phi(k)).sum(2, keepdim=True),
-        "own key only",
-    ),
-    "exchanged in the normaliser": (
-        lambda q, k, v: phi(q) @ (phi(k).mT @ v) / (phi(k) * phi(q).sum(1, keepdim=True)).sum(2, keepdim=True),
-        "changed places",
-    ),
-    "one divisor": (
-        lambda q, k, v: phi(q) @ (phi(k).mT @ v) / (phi(q).sum(1, True) * phi(k).sum(1, True)).sum(2, True),
-        "one divisor",
-    ),
-    "channel by channel": (
-        lambda q, k, v: phi(q) @ (phi(k).mT @ v / phi(k).sum(1)[..., None]),
-        "channel by channel",
-    ),
-    "mean in the normaliser": (
-        lambda q, k, v: phi(q) @ (phi(k).mT @ v) / (phi(q) * phi(k).mean(1, True)).sum(2, True),
-        "mean of the keys",
-    ),
-    "normaliser alone": (
-        lambda q, k, v: (phi(q) * phi(k).sum(1, True)).sum(2, True).expand_as(v),
-        "normaliser alone",
-    ),
-    "multiplied": (
-        lambda q, k, v: phi(q) @ (phi(k).mT @ v) * (phi(q) * phi(k).sum(1, True)).sum(2, True),
-        "multiplied by the normaliser",
-    ),
-    "running sum": (running_sum, "running sum"),
-    "φ on values": (lambda q, k, v: linear_attend(q, k, phi(v)), "φ is on the values"),
+    "φ on queries only": (lambda q, k, v: kernel(phi(q), k, v), "on the keys: there is no φ"),
+    "softmax on queries, no normaliser": (lambda q, k, v: q.softmax(2) @ (k.mT @ v), "add up to 1"),
+    "softmax on queries, keys bare": (lambda q, k, v: kernel(q.softmax(2), k, v), "And: on the queries: a softmax"),
+    "exp and no normaliser": (lambda q, k, v: q.exp() @ (k.exp().mT @ v), "And: the normaliser"),
     "summary only": (lambda q, k, v: phi(k).mT @ v, "summary of all positions"),
-    "residual": (lambda q, k, v: v + linear_attend(q, k, v), "values once more"),
-    "exchanged": (lambda q, k, v: linear_attend(k, q, v), "changed places"),
     "transpose forgotten": (lambda q, k, v: phi(q) @ (phi(k) @ v), "transposed?"),
-    "detached": (lambda q, k, v: linear_attend(q, k.detach(), v), "no gradient gets back to the keys"),
-    "over the batch": (
-        lambda q, k, v: (
-            phi(q) @ (phi(k).mT @ v).sum(0, True) / (phi(q) * phi(k).sum((0, 1), True)).sum(2, True)
-        ),
-        "images as well",
+    "keepdim forgotten": (
+        lambda q, k, v: phi(q) @ (phi(k).mT @ v) / (phi(q) * phi(k).sum(1)).sum(2, True),
+        "Broadcasting",
     ),
+    "detached": (lambda q, k, v: linear_attend(q, k.detach(), v), "no gradient gets back to the keys"),
+    "normaliser detached": (fixed_divisor, "part of the gradient"),
+    "float32": (lambda q, k, v: linear_attend(q.float(), k.float(), v.float()), "float32"),
     "no return": (lambda q, k, v: None, "return"),
-}  # fmt: skip
+}
 
 
 # --------------------------------------------------------------------------------------------------- exercise 3
@@ -252,8 +206,20 @@ def wrong(**methods):
     return type("MyLinearAttention", (Repaired,), methods)
 
 
+def wrong_init(change):
+    def init(self, in_dim, reduction=8):
+        Repaired.__init__(self, in_dim, reduction)
+        change(self, in_dim, reduction)
+
+    return wrong(__init__=init)
+
+
+def module_by_step(**steps):
+    return wrong(forward=lambda m, x: repaired(x, (m.query, m.key, m.value, m.out), **steps))
+
+
 class Convolutions(nn.Module):
-    """1 × 1 convolutions in two dimensions, other names, a refusal of a reduction that is too large."""
+    """1 × 1 convolutions in two dimensions, other names, another order."""
 
     def __init__(self, in_dim, reduction=8):
         super().__init__()
@@ -266,6 +232,21 @@ class Convolutions(nn.Module):
         return x + self.proj(linear_attend(q, k, v).transpose(1, 2).reshape(b, c, h, w))
 
 
+class Bare(nn.Module):
+    """Parameters without layers, used as s @ W + b."""
+
+    def __init__(self, in_dim, reduction=8):
+        super().__init__()
+        sizes = (in_dim // reduction, in_dim // reduction, in_dim, in_dim)
+        self.w = nn.ParameterList(torch.randn(in_dim, size) / in_dim**0.5 for size in sizes)
+        self.b = nn.ParameterList(torch.zeros(1, 1, size) for size in sizes)
+
+    def forward(self, x):
+        tokens = x.flatten(2).mT
+        q, k, v = (tokens @ self.w[i] + self.b[i] for i in range(3))
+        return x + (linear_attend(q, k, v) @ self.w[3] + self.b[3]).mT.reshape(x.shape)
+
+
 class ChannelsLast(Repaired):
     def cut(self, x):
         return x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, x.shape[1])
@@ -273,20 +254,6 @@ class ChannelsLast(Repaired):
     def back(self, mixed, x):
         b, c, h, w = x.shape
         return mixed.view(b, h, w, c).permute(0, 3, 1, 2)
-
-
-class MultipliedHeads(Repaired):
-    def __init__(self, in_dim, reduction=8):
-        super().__init__(in_dim, reduction)
-        self.norm = nn.LayerNorm(in_dim)
-
-    def cut(self, x):
-        return self.norm(x.flatten(2).mT)
-
-
-class FullWidth(Repaired):
-    def __init__(self, in_dim, reduction=8):
-        super().__init__(in_dim, 1)
 
 
 class InList(nn.Module):
@@ -298,62 +265,48 @@ class InList(nn.Module):
         return x
 
 
-class ThreeLayers(Repaired):
-    def __init__(self, in_dim, reduction=8):
-        super().__init__(in_dim, reduction)
-        self.out = nn.Identity()
-
-
-class Neighbours(Convolutions):
-    def __init__(self, in_dim, reduction=8):
-        super().__init__(in_dim, reduction)
-        self.to_v = nn.Conv2d(in_dim, in_dim, 3, padding=1)
-
-
-def no_matrix_softmax(self, q, k, v):
+def popular(self, q, k, v):
     return (q @ k.mT).softmax(2) @ v
 
 
-WRONG_MODULES = {
+def rows_first(self, x):
+    return x.transpose(1, 2).reshape(x.shape[0], -1, x.shape[1])
+
+
+WRONG_MODULES = {  # beside those of the tables
     "view": (wrong(cut=lambda m, x: x.transpose(1, 2).view(x.shape[0], -1, x.shape[1])), "which two axes"),
-    "reshape": (wrong(cut=lambda m, x: x.transpose(1, 2).reshape(x.shape[0], -1, x.shape[1])), "H comes forward"),
-    "the popular one with reshape": (
-        wrong(cut=lambda m, x: x.transpose(1, 2).reshape(x.shape[0], -1, x.shape[1]), attend=no_matrix_softmax),
-        "still a softmax",
-    ),
-    "no transpose": (wrong(cut=lambda m, x: x.reshape(x.shape[0], -1, x.shape[1])), "neighbours of one channel"),
-    "no transpose back": (wrong(back=lambda m, mixed, x: mixed.reshape(x.shape)), "on the way back"),
-    "H and W exchanged": (wrong(cut=lambda m, x: x.mT.flatten(2).mT), "H and W have changed places"),
-    "still softmax": (wrong(attend=lambda m, q, k, v: self_attend(q, k, v)), "still softmax attention"),
-    "the tutorial's softmax": (wrong(attend=no_matrix_softmax), "tutorial's softmax"),
+    "the popular one with reshape": (wrong(cut=rows_first, attend=popular), "And: that is softmax"),
+    "wrong in and out": (wrong(cut=rows_first, back=lambda m, mixed, x: mixed.reshape(x.shape)), "And: the positions"),
+    "flattened only": (wrong(cut=lambda m, x: x.flatten(2)), "acts on the last axis"),
     "quadratic kernel": (wrong(attend=lambda m, q, k, v: quadratic(q, k, v)), "linear in name only"),
     "in pieces": (wrong(attend=lambda m, q, k, v: bit_by_bit(q, k, v)), "bit by bit"),
-    "no normaliser": (wrong(attend=lambda m, q, k, v: phi(q) @ (phi(k).mT @ v)), "normaliser is missing"),
-    "over N": (wrong(attend=lambda m, q, k, v: phi(q) @ (phi(k).mT @ v) / q.shape[1]), "divided by N"),
-    "no φ": (wrong(attend=lambda m, q, k, v: q @ (k.mT @ v)), "φ and the normaliser are missing"),
-    "efficient": (wrong(attend=lambda m, q, k, v: q.softmax(2) @ (k.softmax(1).mT @ v)), "efficient attention"),
-    "leaky relu": (wrong(attend=lambda m, q, k, v: kernel(F.leaky_relu(q), F.leaky_relu(k), v)), "leaky ReLU"),
-    "φ twice on keys": (wrong(attend=lambda m, q, k, v: kernel(phi(q), phi(phi(k)), v)), "applied twice on the keys"),
-    "softmax on queries": (
-        wrong(attend=lambda m, q, k, v: kernel(q.softmax(2), phi(k), v)), "softmax on the queries only"
-    ),
-    "relu": (wrong(attend=lambda m, q, k, v: kernel(q.relu() + 1e-6, k.relu() + 1e-6, v)), "ReLU"),
-    "no residual": (wrong(forward=lambda m, x: m.mix(x)), "x is not added"),
-    "residual twice": (wrong(forward=lambda m, x: 2 * x + m.mix(x)), "added twice"),
-    "multiplied": (wrong(forward=lambda m, x: x * m.mix(x)), "multiplied x"),
-    "gate": (wrong(forward=lambda m, x: x * m.mix(x).sigmoid()), "a gate"),
-    "out unused": (
-        wrong(mix=lambda m, x: m.back(m.attend(*(f(m.cut(x)) for f in (m.query, m.key, m.value))), x)),
-        "out is built",
-    ),
+    "bare product": (wrong(attend=lambda m, q, k, v: q @ (k.mT @ v)), "And: the normaliser"),
+    "φ twice on keys": (wrong(attend=lambda m, q, k, v: kernel(phi(q), phi(phi(k)), v)), "φ is applied twice"),
     "no bias": (wrong(bias=False), "without a bias"),
-    "norm": (MultipliedHeads, "more in it than four layers"),
-    "reduction ignored": (FullWidth, "go from"),
-    "three layers": (ThreeLayers, "3 linear layers"),
+    "norm": (wrong_init(lambda m, c, r: setattr(m, "norm", nn.LayerNorm(c))), "more in it than four layers"),
+    "γ": (wrong_init(lambda m, c, r: setattr(m, "gamma", nn.Parameter(torch.zeros(1)))), "more in it than four layers"),
+    "reduction ignored": (wrong_init(lambda m, c, r: Repaired.__init__(m, c, 1)), "go from"),
+    "hidden rounded up": (wrong_init(lambda m, c, r: Repaired.__init__(m, c, c // -(-c // r))), " // "),
+    "reduction as width": (wrong_init(lambda m, c, r: Repaired.__init__(m, c, c // r)), "go from"),
+    "three layers": (wrong_init(lambda m, c, r: setattr(m, "out", nn.Identity())), "3 linear layers"),
+    "one layer for q and k": (wrong_init(lambda m, c, r: setattr(m, "key", m.query)), "two places"),
+    "tied": (wrong_init(lambda m, c, r: setattr(m.key, "weight", m.query.weight)), "two places"),
+    "frozen": (wrong_init(lambda m, c, r: m.query.requires_grad_(False)), "requires_grad=False"),
     "layers in a list": (InList, "no parameters"),
-    "3 × 3": (Neighbours, "neighbours"),
+    "3 × 3": (
+        type("M", (Convolutions,), {"__init__": lambda m, c, r=8: (
+            Convolutions.__init__(m, c, r), setattr(m, "to_v", nn.Conv2d(c, c, 3, padding=1)))[0]}),
+        "neighbours",
+    ),
+    "batch mixed": (wrong(attend=lambda m, q, k, v: linear_attend(q, k, v.roll(1, 0))), "other images"),
+    "dropout": (wrong(mix=lambda m, x: F.dropout(Repaired.mix(m, x), 0.1, m.training)), "two calls"),
+    "eval left on": (wrong(forward=lambda m, x: m.eval() and x + m.mix(x)), "evaluation mode"),
     "tokens out": (wrong(forward=lambda m, x: m.cut(x)), "find back to H × W"),
     "detached": (wrong(attend=lambda m, q, k, v: linear_attend(q.detach(), k, v)), "no gradient"),
+    "normaliser detached": (wrong(attend=lambda m, q, k, v: fixed_divisor(q, k, v)), "part of the gradient"),
+    "float32": (wrong(forward=lambda m, x: x.float() + m.mix(x).float()), "float32"),
+    "no default": (wrong(__init__=lambda m, in_dim, reduction: None), "missing 1 required"),
+    "in place": (wrong(forward=lambda m, x: x.add_(m.mix(x))), "in place"),
     "no forward": (wrong(forward=nn.Module.forward), "no forward"),
     "an instance": (Repaired(16), "without (…)"),
     "no return": (wrong(forward=lambda m, x: None), "return"),
@@ -362,9 +315,15 @@ WRONG_MODULES = {
 EXERCISES = {
     "self": (
         check.check_self_attend,
-        [self_attend, with_einsum, exp_by_hand, query_by_query, F.scaled_dot_product_attention],
+        [self_attend, with_einsum, exp_by_hand, into_a_buffer, F.scaled_dot_product_attention],
         WRONG_SELF,
     ),
-    "linear": (check.check_linear_attend, [linear_attend, linear_einsum, with_a_column_of_ones, means], WRONG_LINEAR),
-    "module": (check.check_repaired, [Repaired, Convolutions, ChannelsLast], WRONG_MODULES),
+    "linear": (
+        check.check_linear_attend,
+        [linear_attend, linear_einsum, with_a_column_of_ones, means, image_by_image],
+        WRONG_LINEAR,
+    ),
+    "module": (check.check_repaired, [Repaired, Convolutions, ChannelsLast, Bare], WRONG_MODULES),
 }
+STEPS = {"cut": CUT, "layers": LAYERS, "back": BACK, "join": JOIN, "divisor": LINEAR["divisor"]}
+TABLES = {"self": (by_step, SOFT), "linear": (linear_by_step, LINEAR | ONE_SIDE), "module": (module_by_step, STEPS)}
