@@ -1,6 +1,5 @@
 """How a check speaks: passed, not attempted yet, or which idea is wrong. Never a traceback, never the answer."""
 
-import copy
 import functools
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
@@ -147,7 +146,7 @@ def build_module(attempt: Callable, *arguments, given: str) -> nn.Module:
     module = guarded(attempt, *arguments, given=given)
     expect(module is not None, "your class gave None: is it a function without return?")
     expect(
-        isinstance(module, nn.Module),
+        isinstance(module, nn.Module) and "_parameters" in vars(module),
         "your class must inherit from nn.Module (and call super().__init__() first), or its weights are not found.",
     )
     expect(
@@ -249,8 +248,14 @@ def expect_no_chance(module: nn.Module, x: torch.Tensor, result: torch.Tensor) -
         same(call(module, x), result),
         "two calls with the same x give two results: is there dropout or another source of chance in it?",
     )
+    modes = [(part, part.training) for part in module.modules()]  # no copy: what keeps a result cannot be copied
+    try:
+        evaluated = call(module.eval(), x)
+    finally:
+        for part, mode in modes:
+            part.training = mode
     expect(
-        same(call(copy.deepcopy(module).eval(), x), result),
+        same(evaluated, result),
         "in evaluation mode your module gives something else: nothing in it should depend on the mode.",
     )
 
@@ -329,12 +334,12 @@ def expect_dtype(attempt: Callable, *inputs: torch.Tensor) -> None:
     usual = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
-        result = call(attempt, *(x.double() for x in inputs))
+        fixed = "Do you convert something (float(), half(), long(), dtype=…)?"
+        result = call(attempt, *(x.double() for x in inputs), hints={"dtype": fixed}, prefix="with float64 inputs ")
     finally:
         torch.set_default_dtype(usual)
-    kept = result.dtype == torch.float64
-    fixed = "do you convert it (float(), half(), long(), dtype=…)?"
-    expect(kept, f"for float64 inputs your result is {str(result.dtype).removeprefix('torch.')}: {fixed}")
+    name = str(result.dtype).removeprefix("torch.")
+    expect(result.dtype == torch.float64, f"for float64 inputs your result is {name}. {fixed}")
 
 
 def expect_one_image(module: nn.Module, x: torch.Tensor) -> None:

@@ -1,7 +1,6 @@
 """Exercises of lesson 08: VGG from its list of numbers, attention that moves no name, and a start for nothing else."""
 
-from __future__ import annotations
-
+import ast
 import copy
 from collections.abc import Callable
 
@@ -9,78 +8,123 @@ import torch
 from torch import nn
 
 from ..models import VGG
-from .core import WrongIdea, call, exercise, expect, guarded, same, shape_of
+from . import core
+from .core import call, exercise, expect, expect_all, guarded, kind
+from .source import functions, reading
+from .steps import Table, explain
 
-KINDS = {nn.Conv2d: "a convolution", nn.ReLU: "a ReLU", nn.MaxPool2d: "a max pooling"}
+TWINS = (
+    "two layers of equal size have the same weights (one layer under two names, copies, or a seed set before each): "
+)
+TWINS += "every layer needs random numbers of its own."
+TOLD = {  # what torch says → what it means here
+    "not all arguments converted": 'An "M" has come to a convolution: ask for it first.',
+    "changed size during iteration": "Go through list(…) of what you change.",
+    "mutated during iteration": "Go through list(…) of what you change.",
+    "was given": "Each pooling has its own number of channels, that of the last convolution before it. If yours are "
+    "right: a function made in a loop uses the loop's last values, whenever it is called.",
+    "Boolean value of Tensor": "Whether there is a bias is another question than whether it is 0: ask for None.",
+    "NoneType": "Some layers have no bias: theirs is None.",
+    "fewer than 2 dimensions": "Norms, and every bias, have a single row of numbers: Kaiming's is for other weights.",
+}
 
 
-def reference(numbers: list[int | str]) -> nn.Sequential:
-    layers, channels = [], 3
-    for number in numbers:
-        if number == "M":
-            layers.append(nn.MaxPool2d(2))
-        else:
-            layers += [nn.Conv2d(channels, number, 3, padding=1), nn.ReLU()]
-            channels = number
-    return nn.Sequential(*layers)
+def own_weights(weights: list[nn.Parameter]) -> bool:
+    """No two of equal shape are alike."""
+    pairs = [(a, b) for i, a in enumerate(weights) for b in weights[:i] if a.shape == b.shape]
+    return not any(a is b or (a.dim() > 1 and torch.equal(a, b)) for a, b in pairs)
 
 
 # --------------------------------------------------------------------------------------------------- exercise 1
+KINDS = {nn.Conv2d: "a convolution", nn.ReLU: "a ReLU", nn.MaxPool2d: "a max pooling"}
+SETTINGS = [  # of a layer → what is right, and why
+    (nn.Conv2d, "kernel_size", 3, "VGG has windows of 3 × 3 everywhere"),
+    (nn.Conv2d, "stride", 1, "steps by more than 1 make maps smaller, and only the poolings should"),
+    (nn.Conv2d, "dilation", 1, "VGG's windows have no gaps"),
+    (nn.Conv2d, "padding", 1, "a window of 3 keeps height and width with 1 on each side"),
+    (nn.Conv2d, "padding_mode", "zeros", "VGG has padding by zeros"),
+    (nn.Conv2d, "groups", 1, "in VGG every channel reads all that come"),
+    (nn.MaxPool2d, "kernel_size", 2, "VGG's windows are 2 × 2"),
+    (nn.MaxPool2d, "stride", 2, "it halves height and width, with windows side by side"),
+    (nn.MaxPool2d, "padding", 0, "VGG's poolings have none"),
+    (nn.MaxPool2d, "ceil_mode", False, "VGG leaves out the last row of an odd number"),
+]
+FOREIGN = {  # layers that VGG's row has not
+    nn.BatchNorm2d: "there are batch norms: the first VGG had none, and they shift the numbers of what follows.",
+    nn.AvgPool2d: "you average where VGG takes the largest value.",
+    nn.Dropout: "there is dropout in the row: VGG has it in its head alone.",
+    nn.Flatten: "there is a Flatten in the row: that comes after the features.",
+}
+
+
+def vgg(numbers: list) -> nn.Sequential:
+    layers, channels = [], 3
+    for n in numbers:
+        layers += [nn.MaxPool2d(2)] if n == "M" else [nn.Conv2d(channels, n, 3, padding=1), nn.ReLU()]
+        channels = channels if n == "M" else n
+    return nn.Sequential(*layers)
+
+
+def layers_of(row: nn.Sequential) -> list[nn.Module]:
+    """All layers in order, each as often as it stands there, whatever rows they are wrapped in."""
+    return [one for part in row for one in (layers_of(part) if isinstance(part, nn.Sequential) else [part])]
+
+
 @exercise("from a list to layers, with torchvision's order, numbers and shapes: its weights fit.")
 def check_vgg_features(attempt: Callable) -> None:
     """Check exercise 1 of lesson 08: a function ``vgg_features(numbers)`` that returns an nn.Sequential."""
-    for numbers in ([4, "M", 6, 5, "M"], [5, 3, "M", 7, "M", 2, 2, "M"], [6, 4]):
-        given, handed = f"the list {numbers}", list(numbers)
-        rows = guarded(attempt, handed, given=given)
+    for numbers in ([6, "M", 9, 7, "M"], [5, 3, "M", 7, "M", 5, 5, 5, "M"], [6, 8]):
+        given, handed, right = f"for the list {numbers}", list(numbers), vgg(numbers)
+        rows = [guarded(attempt, handed, given=given[4:], hints=TOLD) for _ in range(2)]
+        row, again = rows
         expect(handed == numbers, "your code changed the list it was given (with pop?): only read it.")
-        expect(rows is not None, "your code returned None: does its last line say return?")
-        bare = "you return a bare list of layers, which cannot be called: nn.Sequential(*layers) makes a row of them."
-        expect(not isinstance(rows, list | tuple | nn.ModuleList), bare)
-        expect(isinstance(rows, nn.Module), f"you return {type(rows).__name__}; an nn.Sequential is wanted.")
-        _expect_order(rows, reference(numbers), given)
-        x, right = torch.randn(2, 3, 16, 24), reference(numbers)
-        result = call(rows, x)
-        told = (
-            f"{shape_of(*x.shape)} becomes {shape_of(*result.shape)} with {given}: a convolution keeps height and width"
-        )
-        expect(result.shape == right(x).shape, f"{told}, by padding, and only a pooling halves them.")
-        right.load_state_dict(rows.state_dict())
-        rules = "3 × 3 windows with padding by zeros, steps of 1, and poolings of 2 × 2."
-        expect(same(result, right(x)), f"right layers in the right order, but they compute something else: {rules}")
+        expect(row is not None, "your code returned None: does its last line say return?")
+        makes = "nn.Sequential(*layers) makes a row of all your layers that can be called."
+        expect(all(isinstance(one, nn.Sequential) for one in rows), f"you return {kind(row)}: {makes}")
+        grown = "a second call gives other layers than the first: a list made outside of the function, or as a default "
+        expect(len(layers_of(again)) == len(layers_of(row)), f"{grown}of an argument, keeps what was put in before.")
+        _expect_layers(layers_of(row), list(right), given, attempt)
+        have, want = list(row.state_dict()), list(right.state_dict())
+        named = f"{given} the weights should be named {want[0]!r} … {want[-2]!r}, by the layer's number in a single row"
+        expect(have == want, f"{named}; yours are {have[0]!r} … {have[-2]!r}. Is there a row inside the row?")
+        right.load_state_dict(row.state_dict())
+        weights = [value for one in rows for value in one.state_dict(keep_vars=True).values()]
+        expect(own_weights(weights), TWINS)
+        expect(all(p.requires_grad for p in weights), "some weights cannot learn: requires_grad is off.")
+        expect(row.training, "your row comes in evaluation mode: leave the mode alone.")
+        x = torch.randn(3, 3, 17, 26)
+        other = "right layers in the right order, but they compute something else: did you change a forward?"
+        expect(core.same(call(row, x), right(x)), other)
+        core.expect_same_gradient(row, right, x)
 
 
-def _expect_order(rows: nn.Module, right: nn.Sequential, given: str) -> None:
-    """Layer by layer, whatever they are wrapped in, the kind that VGG has there; then the names."""
-    found = [layer for layer in rows.modules() if not list(layer.children())]
-    have, want = [type(layer) for layer in found], [type(layer) for layer in right]
-    expect(len(found) > 1, f"for {given} you return a single layer: nn.Sequential(*layers) makes a row of them all.")
-    expect(nn.BatchNorm2d not in have, "there are batch norms: the first VGG had none, and they shift what follows.")
-    expect(nn.AvgPool2d not in have, "you average where VGG takes the largest: nn.MaxPool2d.")
-    expect(nn.ReLU in have or nn.Conv2d not in have, "there is no ReLU: each convolution is followed by one.")
-    for index, (one, other) in enumerate(zip(have, want, strict=False)):
-        told = f"for {given}, layer {index} should be {KINDS[other]}; yours is {KINDS.get(one, one.__name__)}."
-        expect(one is other, told + ' A number is a convolution and then its ReLU, "M" is a pooling.')
-    told = f"for {given} you have {len(have)} layers; two for a number and one for an M make {len(want)}."
-    expect(len(have) == len(want), told)
-    for mine, other in zip(found, right, strict=True):
+def _expect_layers(layers: list[nn.Module], right: list[nn.Module], given: str, attempt: Callable) -> None:
+    """The first layer that differs from VGG's, in kind or else in a setting."""
+    for layer in layers:
+        expect(type(layer) not in FOREIGN, FOREIGN.get(type(layer)))
+    types = {type(layer) for layer in layers}
+    bare = nn.Conv2d in types and types <= {nn.Conv2d, nn.MaxPool2d}
+    expect(not bare, "there is no ReLU: each convolution is followed by one.")
+    for i, (mine, other) in enumerate(zip(layers, right, strict=False)):
+        told = f"{given}, layer {i} should be {KINDS[type(other)]}; yours is {kind(mine)}. A number is a convolution "
+        expect(isinstance(mine, type(other)), f"{told}and then its ReLU, an M is a pooling.")
+    told = f"{given} you have {len(layers)} layers; two for a number and one for an M make {len(right)}."
+    expect(len(layers) == len(right), reading(attempt) or told)
+    for mine, other in zip(layers, right, strict=True):
+        told = f"{given} {KINDS[type(other)]}"
         if isinstance(other, nn.Conv2d):
-            _expect_convolution(mine, other, given)
-    have, want = list(rows.state_dict()), list(right.state_dict())
-    told = f"for {given} the weights should be named {want[0]!r} … {want[-2]!r}, by the layer's number in a single row"
-    expect(have == want, f"{told}; yours are {have[0]!r} … {have[-2]!r}. Is there a row inside the row?")
-
-
-def _expect_convolution(mine: nn.Conv2d, other: nn.Conv2d, given: str) -> None:
-    out, size = mine.out_channels, mine.kernel_size[0]
-    for right, idea in (
-        (out == other.out_channels, f"gives {out} channels where the list says {other.out_channels}."),
-        (mine.in_channels == other.in_channels, f"to {out} channels expects {mine.in_channels}, but "
-         f"{other.in_channels} come: those that went out last (3 at first; a pooling changes nothing)."),
-        (mine.kernel_size == (3, 3), f"has a window of {size} × {size}: VGG has 3 × 3 everywhere."),
-        (mine.bias is not None, "has no bias: VGG's do, and the weights come with them."),
-        (mine.stride == (1, 1), "takes steps by more than 1: only the poolings make maps smaller."),
-    ):  # fmt: skip
-        expect(right, f"for {given} a convolution {idea}")
+            (i, o), (come, go) = ((one.in_channels, one.out_channels) for one in (mine, other))
+            expect_all(
+                ((i, o) == (come, go) or (i, o) != (go, come), f"{told} goes from {i} to {o} channels: that is the "
+                 "wrong way round."),
+                (o == go, f"{told} gives {o} channels where the list says {go}."),
+                (i == come, f"{told} to {o} channels expects {i}, but {come} come: those that went out last (3 at "
+                 "first; a pooling changes nothing)."),
+                (mine.bias is not None, f"{told} has no bias: VGG's do, and the weights come with them."),
+            )  # fmt: skip
+        for name, wanted, idea in [setting for owner, *setting in SETTINGS if isinstance(mine, owner)]:
+            value = getattr(mine, name)
+            expect(value in (wanted, (wanted, wanted), "same"), f"{told} has {name}={value}: {idea}.")
 
 
 # --------------------------------------------------------------------------------------------------- exercise 2
@@ -89,7 +133,7 @@ class Probe(nn.Module):
 
     def __init__(self, channels: int):
         super().__init__()
-        self.shift = nn.Parameter(torch.rand(1, channels, 1, 1))
+        self.shift = nn.Parameter(2 * torch.randn(1, channels, 1, 1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if x.shape[1] != self.shift.shape[1]:
@@ -97,159 +141,214 @@ class Probe(nn.Module):
         return torch.sin(3 * x + self.shift)
 
 
+BLOCK: Table = {  # the end of a block, in place of p(m(r(c(x)))): x, convolution, ReLU, module, pooling → result
+    "your modules stand after the poolings: they belong right before them.": lambda x, c, r, m, p: m(p(r(c(x)))),
+    "your modules stand before the ReLU: they belong right before the pooling.": lambda x, c, r, m, p: p(r(m(c(x)))),
+    "your modules are never called: the network gives what it gave without.": lambda x, c, r, m, p: p(r(c(x))),
+    "each module is called twice: once is enough.": lambda x, c, r, m, p: p(m(m(r(c(x))))),
+    "each module is called before and after its pooling: before is enough.": lambda x, c, r, m, p: m(p(m(r(c(x))))),
+    "you add what comes to the module's result: hand on that alone.": lambda x, c, r, m, p: p(r(c(x)) + m(r(c(x)))),
+    "you multiply what comes by the module's result: hand on that alone.":
+        lambda x, c, r, m, p: p(r(c(x)) * m(r(c(x)))),
+    "your modules stand in place of the ReLUs: they follow them.": lambda x, c, r, m, p: p(m(c(x))),
+    "your modules stand in place of the poolings: those must stay.": lambda x, c, r, m, p: m(r(c(x))),
+    "there is a pooling before each module, too: one, after it.": lambda x, c, r, m, p: p(m(p(r(c(x))))),
+    "there are two poolings after each module: one is enough.": lambda x, c, r, m, p: p(p(m(r(c(x))))),
+    "there is a ReLU after each module, too: the one before it is enough.": lambda x, c, r, m, p: p(r(m(r(c(x))))),
+}  # fmt: skip
+END: Table = {  # the layers after the last pooling, x → result
+    "the layers after the last pooling are gone: keep them.": lambda layers, x: x,
+    "the last layer of the network is gone: keep it.": lambda layers, x: layers[:-1](x),
+}
+
+
+def inserted(x, row, modules, block=lambda x, c, r, m, p: p(m(r(c(x)))), end=lambda layers, x: layers(x)):
+    """The result of a row with one of the modules before each of its poolings."""
+    pools, start = [i for i, layer in enumerate(row) if isinstance(layer, nn.MaxPool2d)], 0
+    for i, module in zip(pools, modules, strict=True):
+        x, start = block(row[start : i - 2](x), row[i - 2], row[i - 1], module, row[i]), i + 1
+    return end(row[start : len(row)], x)
+
+
 @exercise("a module of its own before every pooling, and every weight still answers to its old name.")
 def check_with_attention(attempt: Callable) -> None:
     """Check exercise 2 of lesson 08: a function ``with_attention(features, make)`` that returns a module."""
-    for numbers in ([4, "M", 6, 5, "M"], [3, 5, "M", 4, "M", 6, "M"]):
-        features, made = reference(numbers), []
-        layers = list(copy.deepcopy(features))
-        before = {name: value.clone() for name, value in features.state_dict().items()}
+    for numbers in ([7, 5, "M", 6, 5, "M", 5, 5, "M", 9], [5, "M", 7, 6, "M", 3], [6, 8]):
+        row, made, pools = vgg(numbers), [], numbers.count("M")
+        for p in row.parameters():
+            p.data *= 2  # no module is about linear where it stands
+        old = copy.deepcopy(row)
 
         def make(channels, made=made):
             made.append(Probe(channels))
             return made[-1]
 
-        pools = numbers.count("M")
         given = f"features with {pools} poolings and a function that makes modules"
-        result = guarded(attempt, features, make, given=given)
+        result = guarded(attempt, row, make, given=given, hints=TOLD)
         expect(result is not None, "your code returned None: return the network, also where you changed it in place.")
-        expect(isinstance(result, nn.Module), f"you return {type(result).__name__}: it should be a module.")
-        expect(made, "make(channels) was never called: nothing was inserted.")
-        _expect_same_names(result.state_dict(), before)
-        x = torch.randn(2, 3, 16, 16)
-        own = "Each pooling has its own number of channels, that of the last convolution before it."
-        out = call(result, x, hints={"was given": own})
-        told = f"you made {len(made)} module(s) for {pools} poolings: each pooling gets one of its own, nothing else."
-        expect(len(made) == pools, told)
-        hidden = "some modules are not among result.modules(): a list, dict or lambda hides them from an optimizer."
-        expect(set(made) <= set(result.modules()), hidden)
-        _expect_place(out, x, layers, made)
-        if out.requires_grad:
-            out.square().sum().backward()
+        expect(isinstance(result, nn.Module), f"you return {kind(result)}: it should be a module.")
+        expect(made or not pools, "make(channels) was never called: nothing was inserted.")
+        _expect_same_names(result.state_dict(), old.state_dict())
+        x = torch.randn(3, 3, 67, 70)
+        with core.shapes_inside(result, Probe) as (seen, _):
+            out = call(result, x, hints=TOLD)
+        called, inside = [module for module, _ in seen], [one for one in result.modules() if isinstance(one, Probe)]
+        late = "one of your modules is called at several poolings, and another at none. A function made in a loop uses "
+        expect_all(
+            (len(made) == pools, f"you made {len(made)} module(s) for {pools} poolings: each pooling gets one of its "
+             "own, nothing else."),
+            (len(inside) >= pools, "some modules are not among result.modules(): a list, dict or lambda hides them "
+             "from an optimizer, or they are not in the network."),
+            (len(inside) == pools, f"there are {len(inside)} modules for {pools} poolings: do you copy them?"),
+            (len(set(called)) in (0, pools) or len(called) < pools, f"{late}the loop's last values, whenever it is "
+             "called: hand it the module itself."),
+            (len(set(called)) in (0, pools), "some of your modules are never called: each stands before a pooling."),
+            (own_weights([one.shift for one in inside]), TWINS),
+        )  # fmt: skip
+        given = (x, old, list(dict.fromkeys([*called, *inside])))
+        otherwise = "names and modules are right, but the result is not: every layer once, in the old order, and each "
+        otherwise += "module once, between the last ReLU of a block and its pooling."
+        explain(out, inserted, given, {"block": BLOCK, "end": END}, otherwise, attempt)
+        core.expect_no_chance(result, x, out)
+        out = out if out.requires_grad else torch.zeros((), requires_grad=True)
+        out.square().sum().backward()
         learns = all(p.grad is not None and p.grad.abs().sum() > 0 for p in result.parameters())
         expect(learns, "no gradient reaches some of the weights: did you use no_grad, detach or requires_grad?")
+        core.expect_same_gradient(result, lambda x, given=given: inserted(x, *given[1:]), x)
+        expect(result.training, "the network is in evaluation mode afterwards: leave the mode alone.")
+        double = call(result.double(), x.double()).dtype == torch.float64
+        expect(double, "with weights and images of type float64 the result is of another: do not change the type.")
 
 
 def _expect_same_names(state: dict[str, torch.Tensor], before: dict[str, torch.Tensor]) -> None:
-    missing = [name for name in before if name not in state]
-    longer = {name: [other for other in state if other.endswith("." + name)] for name in missing}
-    if len(missing) == len(before) and all(longer.values()):
-        first = missing[0]
-        raise WrongIdea(
-            f"{first!r} is now called {longer[first][0]!r}: all names got longer, since the old row sits inside "
-            "another module, and no weight finds its place. Change the row itself, or let your class inherit from it."
-        )
-    for name, old in before.items():
-        index = name.partition(".")[0]
-        deeper = [other for other in state if other.startswith(index + ".") and other.count(".") > 1]
-        told = (
-            f"the convolution {name!r} now sits in a row of its own, with {deeper[:2]}: leave layers with weights alone"
-        )
-        expect(name in state or not deeper, f"{told}, and put the module beside a layer without.")
-        told = (
-            f"{name!r} is no longer the name of its convolution: what comes behind a new layer moved on by one number"
-        )
-        own = "How can a module come in without a number of its own in the row?"
-        expect(name in state and state[name].shape == old.shape, f"{told}. {own}")
-        moved = any(value is not old and same(value, state[name]) for value in before.values())
-        kept = torch.equal(state[name], old)
-        expect(kept or not moved, f"{name!r} now holds another layer's weights: the numbers in the row have shifted.")
-        expect(kept, f"{name!r} is there, but its weights are new: keep the layers that you were given.")
-
-
-def _expect_place(out: torch.Tensor, x: torch.Tensor, layers: list[nn.Module], made: list[nn.Module]) -> None:
-    def run(position: str) -> torch.Tensor:
-        """What comes out if a module stands at `position` of each pooling."""
-        z, waiting = x, iter(made)
-        for layer, following in zip(layers, (*layers[1:], None), strict=True):
-            here = {"before the pooling": layer, "before the ReLU": following, "after the pooling": layer}.get(position)
-            if not isinstance(here, nn.MaxPool2d):
-                z = layer(z)
-            else:
-                module = next(waiting)
-                z = module(layer(z)) if position.startswith("after") else layer(module(z))
-        return z
-
-    if same(out, run("before the pooling")):
-        return
-    expect(not same(out, run("")), "nobody calls the modules: what comes out is what came out without them.")
-    for position in ("after the pooling", "before the ReLU"):
-        expect(not same(out, run(position)), f"your modules stand {position}: they belong right before the pooling.")
-    raise WrongIdea(
-        "names and modules are right, but the result is not: every layer once, in the old order, and each module once, "
-        "between the last ReLU of a block and its pooling. Is something called twice, left out or added?"
+    longer = [other for name in before for other in state if name not in state and other.endswith("." + name)]
+    expect(
+        len(longer) < len(before),
+        f"{next(iter(before))!r} is now called {longer[:1]}: all names got longer, since the old row sits inside "
+        "another module, and no weight finds its place. Change the row itself, or let your class inherit from it.",
     )
+    for name, old in before.items():
+        deeper = [one for one in state if one.startswith(name.partition(".")[0] + ".") and one.count(".") > 1]
+        new = state.get(name, torch.empty(0))
+        kept = new.shape == old.shape and torch.equal(new, old)
+        moved = any(new.shape == one.shape and torch.equal(new, one) for one in before.values())
+        expect_all(
+            (name in state or not deeper, f"the convolution {name!r} now sits in a row of its own, with {deeper[:2]}: "
+             "leave layers with weights alone, and put the module beside a layer without."),
+            (new.shape == old.shape, f"{name!r} is no longer the name of its convolution: what comes after a new layer "
+             "moved on by one number. How can a module come in without a number of its own in the row?"),
+            (kept or not moved, f"{name!r} now holds another layer's weights: the numbers in the row have shifted."),
+            (kept, f"{name!r} is there, but its weights are new: keep the layers that you were given."),
+        )  # fmt: skip
 
 
 # --------------------------------------------------------------------------------------------------- exercise 3
 class Mixed(nn.Module):
-    """One layer of each kind that a mechanism may have, with weights that no initialisation would give."""
+    """One layer of each kind that a mechanism may have."""
 
     def __init__(self, channels: int):
         super().__init__()
         self.line = nn.Linear(channels, 4 * channels)
         self.window = nn.Conv2d(channels, 32, 3)
         self.along = nn.Conv1d(8, 256, 5, bias=False)
-        self.norm = nn.BatchNorm2d(channels)
-        self.group = nn.GroupNorm(1, channels)
+        self.inner = nn.Sequential(nn.ReLU(), nn.Sequential(nn.Linear(channels, 3 * channels)))
+        self.norm, self.group = nn.BatchNorm2d(channels), nn.GroupNorm(1, channels)
+        self.table = nn.Parameter(torch.empty(channels, 5))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x
 
 
+def normal(sd: Callable[[torch.Tensor], float]) -> Callable:
+    return lambda w: torch.randn_like(w) * sd(w)
+
+
+kaiming = normal(lambda w: (2 / w[0].numel()) ** 0.5)
+FILL: Table = {  # a weight → the numbers that it is filled with, in place of kaiming(w)
+    "your weights are uniform; Kaiming's normal distribution is meant.": lambda w: nn.init.kaiming_uniform_(w),
+    "that is PyTorch's own start (reset_parameters), smaller than Kaiming's.":
+        lambda w: nn.init.kaiming_uniform_(w, 5**0.5),
+    "that is Xavier's size, with the mean of fan-in and fan-out: Kaiming's has fan-in.": nn.init.xavier_normal_,
+    "that is Xavier's uniform distribution; Kaiming's normal one is meant.": nn.init.xavier_uniform_,
+    "that is Kaiming's with fan_out: fan_in is meant.": lambda w: nn.init.kaiming_normal_(w, mode="fan_out"),
+    "the 2 that makes up for the ReLU is missing (nonlinearity='relu').": normal(lambda w: w[0].numel() ** -0.5),
+    "2 / fan-in is the variance: the standard deviation is its root.": normal(lambda w: 2 / w[0].numel()),
+    "** 1/2 halves, since the power comes first: write ** 0.5 or a root.": normal(lambda w: 1 / w[0].numel()),
+    "your fan-in counts channels alone: the window counts, too.": normal(lambda w: (2 / w.shape[1]) ** 0.5),
+    "you divide by all weights of the layer: fan-in is what one unit reads.": normal(lambda w: (2 / w.numel()) ** 0.5),
+    "your weights have standard deviation 1, whatever the layer: it follows fan-in.": normal(lambda w: 1),
+    "your weights have standard deviation 0.01, whatever the layer: it follows fan-in.": normal(lambda w: 0.01),
+    "all weights of a layer are equal: then all its units would learn the same.": torch.ones_like,
+    "all weights are zero: then nothing in there can start to learn.": torch.zeros_like,
+    "no weight is negative: normal numbers have both signs.": lambda w: kaiming(w).abs(),
+    "you add to the old weights: put new ones in their place.": lambda w: w + kaiming(w),
+    "you multiply the old weights: put new ones in their place.": lambda w: w * kaiming(w),
+}  # fmt: skip
+
+
+def alike(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """Drawn from one distribution, by mean, size and tails."""
+    size = [w.square().mean().sqrt() + 1e-9 for w in (a, b)]
+    mean, tails = ([(w / s).pow(n).mean() for w, s in zip((a, b), size, strict=True)] for n in (1, 4))
+    near = abs(mean[0] - mean[1]) < 0.06 and abs(tails[0] - tails[1]) < 0.3
+    return bool(near and abs((size[0] / size[1]).log()) < 0.04)
+
+
 @exercise("Kaiming's weights and zero biases inside the attention; every other number is what it was.")
 def check_initialise_attention(attempt: Callable) -> None:
     """Check exercise 3 of lesson 08: a function ``initialise_attention(model)`` that works in place."""
-    for start, blocks in (("own", (4, 5)), ("identity", (3,))):
+    for start, blocks in (("own", (4, 5)), ("identity", (5,))):
         model = VGG(11, 5, batch_norm=True, head="cifar", width=1 / 8, attention=Mixed, blocks=blocks, start=start)
+        model = model.eval() if start == "own" else model.double()
         with torch.no_grad():
             for value in (*model.parameters(), *model.buffers()):
-                value.copy_(2 + torch.rand(value.shape) if value.is_floating_point() else value)
-        model.eval()
-        before = copy.deepcopy(model.state_dict())
-        guarded(attempt, model, given="a VGG with attention")
-        after = model.state_dict()
-        expect(list(after) == list(before), "some weights have changed their names, or are gone: only fill them anew.")
-        changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
-        expect(changed, "nothing has changed: work on the model itself, in place (functions of nn.init end in _).")
-        _expect_untouched(changed, before)
-        for name, module in model.attention.named_modules():
-            if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d):
-                _expect_kaiming(name, module)
-        expect(not model.training, "the model is in training mode afterwards: leave the mode alone.")
+                value.copy_(2 + torch.rand(value.shape))
+        for p in model.parameters():
+            p.grad = torch.ones_like(p)
+        old, mode = copy.deepcopy(model), model.training
+        guarded(attempt, model, given="a VGG with attention", hints=TOLD)
+        _expect_untouched(model.state_dict(), old.state_dict(), attempt)
+        layers = {n: m for n, m in model.attention.named_modules() if isinstance(m, nn.Linear | nn.Conv1d | nn.Conv2d)}
+        same = [
+            name for name, one in layers.items() if torch.equal(one.weight, old.attention.get_submodule(name).weight)
+        ]
+        deep = f"{same[:1]} is what it was: it sits deeper than you look, in a row inside a module."
+        expect(not same or not all("inner" in name for name in same), deep)
+        for name, one in layers.items():
+            told, wide = f"of a {type(one).__name__} ({name})", one.weight[0].numel()
+            expect(name not in same, f"the weights {told} are what they were: which layers do you visit?")
+            weight, before = one.weight.detach(), old.attention.get_submodule(name).weight.detach()
+            right = alike(weight, kaiming(before))
+            for idea, fill in FILL.items():
+                expect(right or not alike(weight, fill(before.clone())), idea)
+            sizes = f"standard deviation {weight.std():.3f}, normal numbers of √(2 / {wide}) = {(2 / wide) ** 0.5:.3f}"
+            expect(right, f"the weights {told} with fan-in {wide} have {sizes} are wanted.")
+            expect(one.bias is None or not one.bias.any(), f"the bias {told} is not zero: it should be.")
+        expect(own_weights([one.weight for one in layers.values()]), TWINS)
+        expect(model.training == mode, "the model is in another mode afterwards: leave training and evaluation alone.")
         learn = all(p.requires_grad for p in model.parameters())
         expect(learn, "some weights no longer learn: requires_grad is off. An initialisation changes numbers only.")
+        kept = all(p.grad is not None and (p.grad == 1).all() for p in model.parameters())
+        expect(kept, "the gradients of the model have changed: an initialisation changes weights only.")
 
 
-def _expect_untouched(changed: set[str], before: dict[str, torch.Tensor]) -> None:
-    outside = [name for name in before if name in changed and ".attention." not in name]
-    share = sum(before[name].numel() for name in outside) / sum(value.numel() for value in before.values())
-    told = f"numbers outside the attention are gone, {100 * share:.1f} % of all, {outside[:1]} among them"
-    stay = "what was learned there must stay. Which part of the model holds the attention alone?"
-    expect(not outside, f"{told}: {stay}")
-    norms = sorted(name for name in changed if ".norm." in name or ".group." in name)
-    expect(not norms, f"{norms[:1]} belongs to a norm: only linear layers and convolutions are drawn anew.")
-    scales = [name for name in changed if name.endswith("scale")]
-    expect(not scales, f"{scales[:1]} is what makes the start an identity: leave it alone.")
-
-
-def _expect_kaiming(name: str, module: nn.Module) -> None:
-    """Normal, with variance 2 / fan-in, and a bias of zeros."""
-    kind, weight = type(module).__name__, module.weight.detach()
-    wide = weight[0].numel()  # fan-in
-    high = weight.shape[0] * weight[0, 0].numel()  # fan-out
-    expect(weight.mean() < 1.5, f"the weights of a {kind} ({name}) are what they were: which kinds do you ask for?")
-    expect(weight.std() > 0, f"all weights of a {kind} ({name}) are equal: then all its units would learn the same.")
-    sizes = {
-        "PyTorch's own start (reset_parameters), a third of Kaiming's size or less": (1 / (3 * wide)) ** 0.5,
-        "Xavier's, with the mean of fan-in and fan-out": (2 / (wide + high)) ** 0.5,
-        "Kaiming's with fan_out instead of fan_in": (2 / high) ** 0.5,
-        "Kaiming's without the 2 that makes up for the ReLU (nonlinearity='relu')": (1 / wide) ** 0.5,
-    }
-    sd, wanted = weight.std().item(), (2 / wide) ** 0.5
-    known = "".join(f"; that looks like {name}" for name, size in sizes.items() if abs(sd - size) < 0.06 * size)
-    told = f"the weights of a {kind} with fan-in {wide} have standard deviation {sd:.3f}, Kaiming's would be "
-    expect(abs(sd - wanted) < 0.06 * wanted, f"{told}√(2 / {wide}) = {wanted:.3f}{known}.")
-    expect(weight.abs().max() > 2.2 * weight.std(), "your weights are uniform; Kaiming's normal distribution is meant.")
-    if module.bias is not None:
-        expect(not module.bias.any(), f"the bias of a {kind} ({name}) is not zero: it should be.")
+def _expect_untouched(after: dict[str, torch.Tensor], before: dict[str, torch.Tensor], attempt: Callable) -> None:
+    expect(list(after) == list(before), "some weights have changed their names, or are gone: only fill them anew.")
+    alien = [name for name in after if after[name].dtype != before[name].dtype]
+    expect(not alien, f"{alien[:1]} has another type than before: fill it with numbers of its own.")
+    changed = [name for name in after if not torch.equal(after[name], before[name])]
+    nodes = [node for function in functions(attempt) for node in ast.walk(function)]
+    used = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    outside = [name for name in changed if ".attention." not in name]
+    inside = [name for name in changed if name.endswith(("scale", "table")) or ".norm." in name or ".group." in name]
+    expect_all(
+        (changed or "children" not in used, "nothing has changed: children are the outermost modules alone, and the "
+         "layers sit deeper."),
+        (changed or not used & {"clone", "deepcopy", "copy"}, "nothing has changed: you fill a copy. Work on the "
+         "weights of the model itself."),
+        (changed, "nothing has changed: work on the model itself, in place (functions of nn.init end in _)."),
+        (not outside, f"numbers outside the attention are gone, in {len(outside)} tensors, {outside[:1]} among them: "
+         "what was learned there must stay. Which part of the model holds the attention alone?"),
+        (not inside or not inside[0].endswith("scale"), f"{inside[:1]} makes the start an identity: leave it alone."),
+        (not inside, f"{inside[:1]} belongs to no linear layer or convolution (norms stay, too): leave it."),
+    )  # fmt: skip

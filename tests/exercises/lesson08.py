@@ -1,28 +1,27 @@
-"""Exercises of lesson 08: right answers pass however they are written, wrong ones hear which idea is wrong."""
+"""Answers to the exercises of lesson 08; what the names mean is said in __init__.py."""
 
 import copy
+import functools
 from collections import OrderedDict
 
 import torch
 from torch import nn
 
 from attn_lessons import check
+from attn_lessons.check.lesson08 import BLOCK, END, FILL, inserted
 
 
 # --------------------------------------------------------------------------------------------------- exercise 1
-def features(
-    numbers, between=nn.ReLU, pool=None, wrap=nn.Sequential, conv=nn.Conv2d, first=3, relu_first=False, **options
-):
+def features(numbers, relu=nn.ReLU, pool=lambda: nn.MaxPool2d(2), incoming=lambda last, n: last, pair=lambda *two: two,
+             conv=nn.Conv2d, wrap=nn.Sequential, **options):  # fmt: skip
     """The solution, with its parts to be replaced."""
-    layers, channels = [], first
-    options = {"padding": 1, "kernel_size": 3, **options}
-    for number in numbers:
-        if number == "M":
-            layers.append(pool() if pool else nn.MaxPool2d(2))
+    layers, last = [], 3
+    for n in numbers:
+        if n == "M":
+            layers.append(pool())
         else:
-            pair = [conv(channels, number, **options)] + ([between()] if between else [])
-            layers += pair[::-1] if relu_first else pair
-            channels = number
+            layers += pair(conv(incoming(last, n), n, **{"kernel_size": 3, "padding": 1, **options}), relu())
+            last = n
     return wrap(*layers)
 
 
@@ -30,132 +29,15 @@ def built(**options):
     return lambda numbers: features(numbers, **options)
 
 
-def stuck_at_three(numbers):
-    return nn.Sequential(*(nn.MaxPool2d(2) if n == "M" else nn.Conv2d(3, n, 3, padding=1) for n in numbers))
+def rearranged(change):
+    """`change` of the list of right layers."""
+    return lambda numbers: nn.Sequential(*change(list(features(numbers))))
 
 
-def stuck_with_relu(numbers):
-    layers = []
-    for n in numbers:
-        layers += [nn.MaxPool2d(2)] if n == "M" else [nn.Conv2d(3, n, 3, padding=1), nn.ReLU()]
-    return nn.Sequential(*layers)
-
-
-def relu_only_before_pool(numbers):
-    layers, channels = [], 3
-    for n in numbers:
-        if n == "M":
-            layers += [nn.ReLU(), nn.MaxPool2d(2)]
-        else:
-            layers.append(nn.Conv2d(channels, n, 3, padding=1))
-            channels = n
-    return nn.Sequential(*layers)
-
-
-def pairs(numbers):
-    """Each convolution in a row with its ReLU."""
-    layers, channels = [], 3
-    for n in numbers:
-        if n == "M":
-            layers.append(nn.MaxPool2d(2))
-        else:
-            layers.append(nn.Sequential(nn.Conv2d(channels, n, 3, padding=1), nn.ReLU()))
-            channels = n
-    return nn.Sequential(*layers)
-
-
-def with_norm(numbers):
-    layers = []
-    for layer in features(numbers):
-        layers += [layer, nn.BatchNorm2d(layer.out_channels)] if isinstance(layer, nn.Conv2d) else [layer]
-    return nn.Sequential(*layers)
-
-
-def eats_the_list(numbers):
-    layers, channels = [], 3
-    while numbers:
-        n = numbers.pop(0)
-        if n == "M":
-            layers.append(nn.MaxPool2d(2))
-        else:
-            layers += [nn.Conv2d(channels, n, 3, padding=1), nn.ReLU()]
-            channels = n
-    return nn.Sequential(*layers)
-
-
-def resets_at_pool(numbers):
-    layers, channels = [], 3
-    for n in numbers:
-        if n == "M":
-            layers.append(nn.MaxPool2d(2))
-            channels = 3
-        else:
-            layers += [nn.Conv2d(channels, n, 3, padding=1), nn.ReLU()]
-            channels = n
-    return nn.Sequential(*layers)
-
-
-def compares_with_int(numbers):
-    return features([n for n in numbers if n != "M"])
-
-
-def one_per_pool(numbers):
-    """Only the last convolution of each block."""
-    kept = [n for i, n in enumerate(numbers) if n == "M" or i + 1 == len(numbers) or numbers[i + 1] == "M"]
-    return features(kept)
-
-
-class Wrapped(nn.Module):
-    def __init__(self, numbers):
-        super().__init__()
-        self.body = features(numbers)
-
-    def forward(self, x):
-        return self.body(x)
-
-
-WRONG_FEATURES = {
-    "a list": (built(wrap=lambda *layers: list(layers)), "bare list"),
-    "a ModuleList": (built(wrap=lambda *layers: nn.ModuleList(layers)), "bare list"),
-    "None": (lambda numbers: None, "None"),
-    "always three channels": (stuck_with_relu, "went out last"),
-    "no relu": (built(between=None), "no ReLU"),
-    "no relu and three channels": (stuck_at_three, "no ReLU"),
-    "relu only before the pooling": (relu_only_before_pool, "should be a ReLU"),
-    "relu first": (built(relu_first=True), "should be a convolution"),
-    "no padding": (built(padding=0), "keeps height and width"),
-    "padding of 2": (built(padding=2), "keeps height and width"),
-    "window of 1": (built(kernel_size=1, padding=0), "3 × 3 everywhere"),
-    "window of 5": (built(kernel_size=5, padding=2), "3 × 3 everywhere"),
-    "steps of 2": (built(stride=2), "steps by more than 1"),
-    "no bias": (built(bias=False), "no bias"),
-    "padding by reflection": (built(padding_mode="reflect"), "padding by zeros"),
-    "average pooling": (built(pool=lambda: nn.AvgPool2d(2)), "average"),
-    "pooling of 3": (built(pool=lambda: nn.MaxPool2d(3)), "halves"),
-    "pooling that keeps the size": (built(pool=lambda: nn.MaxPool2d(3, 1, 1)), "halves"),
-    "overlapping pooling": (built(pool=lambda: nn.MaxPool2d(3, 2, 1)), "2 × 2"),
-    "sigmoid": (built(between=nn.Sigmoid), "ReLU"),
-    "gelu": (built(between=nn.GELU), "ReLU"),
-    "rows inside the row": (pairs, "row inside"),
-    "batch norm": (with_norm, "batch norm"),
-    "list eaten": (eats_the_list, "changed the list"),
-    "three channels again behind a pooling": (resets_at_pool, "went out last"),
-    "no poolings": (compares_with_int, "should be a max pooling"),
-    "one convolution per block": (one_per_pool, "should be a convolution"),
-    "fixed list": (lambda numbers: features([64, 64, "M", 128, 128, "M"]), "should be|channels where the list says"),
-    "flattened": (lambda numbers: nn.Sequential(*features(numbers), nn.Flatten()), "layers"),
-    "last pooling forgotten": (lambda numbers: features(numbers)[:-1], "layers"),
-    "one more relu": (lambda numbers: nn.Sequential(*features(numbers), nn.ReLU()), "layers"),
-    "grey images": (built(first=1), "3 at first"),
-    "inside a class": (Wrapped, "row inside"),
-    "depth-wise": (built(conv=lambda i, o, **words: nn.Conv2d(o, o, **words)), "went out last"),
-    "transposed": (built(conv=nn.ConvTranspose2d), "should be a convolution|no ReLU"),
-    "string compared": (lambda numbers: features([n for n in numbers if n is not None] + ["M"]), "layers"),
-    "conv called with M": (
-        lambda numbers: nn.Sequential(*(nn.Conv2d(3, n, 3) for n in numbers)),
-        "your code stopped",
-    ),
-}  # fmt: skip
+def one_relu(numbers):
+    """Right: one ReLU and one pooling serve everywhere; they have no weights."""
+    relu, pool = nn.ReLU(), nn.MaxPool2d(2)
+    return features(numbers, lambda: relu, lambda: pool)
 
 
 def features_in_place(numbers):
@@ -170,84 +52,119 @@ def features_in_place(numbers):
 
 
 def features_by_dict(numbers):
-    layers = list(features(numbers))
-    return nn.Sequential(OrderedDict((str(i), layer) for i, layer in enumerate(layers)))
+    return nn.Sequential(OrderedDict((str(i), layer) for i, layer in enumerate(features(numbers))))
+
+
+def remembered(numbers, made={}):  # noqa: B006
+    """One convolution for all of equal width."""
+    return features(numbers, conv=lambda i, o, **w: made.setdefault((len(numbers), i, o), nn.Conv2d(i, o, **w)))
+
+
+def default_list(numbers, layers=[]):  # noqa: B006
+    layers += features(numbers)
+    return nn.Sequential(*layers)
+
+
+def first_entry(numbers):
+    for n in numbers:
+        return nn.Sequential(*features([n]))
+
+
+def seeded(i, o, **words):
+    torch.manual_seed(0)
+    return nn.Conv2d(i, o, **words)
+
+
+WRONG_FEATURES = {
+    "a list": (built(wrap=lambda *layers: list(layers)), "makes a row"),
+    "a ModuleList": (built(wrap=lambda *layers: nn.ModuleList(layers)), "makes a row"),
+    "inside a class": (lambda numbers: nn.ModuleDict({"body": features(numbers)}), "makes a row"),
+    "None": (lambda numbers: None, "None"),
+    "always three channels": (built(incoming=lambda last, n: 3), "went out last"),
+    "its own channels": (built(incoming=lambda last, n: n), "went out last"),
+    "grey images": (built(incoming=lambda last, n: 1 if last == 3 else last), "3 at first"),
+    "one way for the other": (built(conv=lambda i, o, **words: nn.Conv2d(o, i, **words)), "wrong way round"),
+    "no relu": (rearranged(lambda row: [one for one in row if not isinstance(one, nn.ReLU)]), "no ReLU"),
+    "one relu forgotten": (rearranged(lambda row: row[:4] + row[5:]), "should be a ReLU"),
+    "relu first": (built(pair=lambda conv, relu: (relu, conv)), "should be a convolution"),
+    "no padding": (built(padding=0), "keeps height and width"),
+    "window of 5": (built(kernel_size=5, padding=2), "3 × 3 everywhere"),
+    "steps of 2": (built(stride=2), "steps by more than 1"),
+    "no bias": (built(bias=False), "no bias"),
+    "padding by reflection": (built(padding_mode="reflect"), "padding by zeros"),
+    "average pooling": (built(pool=lambda: nn.AvgPool2d(2)), "average"),
+    "pooling of 3": (built(pool=lambda: nn.MaxPool2d(3)), "2 × 2"),
+    "pooling in steps of 1": (built(pool=lambda: nn.MaxPool2d(2, 1)), "halves"),
+    "pooling rounds up": (built(pool=lambda: nn.MaxPool2d(2, ceil_mode=True)), "odd number"),
+    "gelu": (built(relu=nn.GELU), "should be a ReLU"),
+    "rows inside the row": (built(pair=lambda *two: [nn.Sequential(*two)]), "row inside"),
+    "batch norm": (built(pair=lambda conv, relu: (conv, nn.BatchNorm2d(conv.out_channels), relu)), "batch norm"),
+    "list eaten": (lambda numbers: (features(numbers), numbers.pop())[0], "changed the list"),
+    "default list": (default_list, "second call"),
+    "layers remembered": (remembered, "same weights"),
+    "a seed in the loop": (built(conv=seeded), "same weights"),
+    "return in the loop": (first_entry, "inside your loop"),
+    "no poolings": (lambda numbers: features([n for n in numbers if n != "M"]), "should be a max pooling"),
+    "fixed list": (lambda numbers: features([64, 64, "M", 128, 128, "M"]), "should be|the list says"),
+    "flattened": (rearranged(lambda row: [*row, nn.Flatten()]), "Flatten"),
+    "last layer forgotten": (rearranged(lambda row: row[:-1]), "layers"),
+    "one more relu": (rearranged(lambda row: [*row, nn.ReLU()]), "layers"),
+    "frozen": (lambda numbers: features(numbers).requires_grad_(False), "requires_grad"),
+    "evaluation mode": (lambda numbers: features(numbers).eval(), "mode"),
+    "transposed": (built(conv=nn.ConvTranspose2d), "should be a convolution"),
+    "conv called with M": (lambda numbers: nn.Sequential(*(nn.Conv2d(3, n, 3) for n in numbers)), "ask for it first"),
+}  # fmt: skip
 
 
 # --------------------------------------------------------------------------------------------------- exercise 2
-def insert(row, make, gap="before", **_):
-    """The solution; `gap` moves the module."""
-    channels = 3
-    for index, layer in enumerate(row):
-        if isinstance(layer, nn.Conv2d):
-            channels = layer.out_channels
-        elif isinstance(layer, nn.MaxPool2d):
-            module = make(channels)
-            row[index] = nn.Sequential(module, layer) if gap == "before" else nn.Sequential(layer, module)
+def slots(row):
+    """Index of each pooling → the channels that come there."""
+    return {i: row[i - 2].out_channels for i, layer in enumerate(row) if isinstance(layer, nn.MaxPool2d)}
+
+
+def put(row, make, place=lambda module, layer: nn.Sequential(module, layer), at=0, order=lambda indices: indices):
+    """The solution; `place` says what stands in the position of a pooling, or `at` some layers from it."""
+    for i in order(list(slots(row))):
+        row[i + at] = place(make(row[i - 2].out_channels), row[i + at])
     return row
 
 
-def longer_row(row, make):
-    layers, channels = [], 3
-    for layer in row:
-        channels = getattr(layer, "out_channels", channels)
-        if isinstance(layer, nn.MaxPool2d):
-            layers.append(make(channels))
-        layers.append(layer)
-    return nn.Sequential(*layers)
+def after(layer):
+    return lambda row, make: put(row, make, lambda module, old: nn.Sequential(old, module), layer)
 
 
-def list_insert(row, make):
-    layers = list(row)
-    pools = [i for i, layer in enumerate(layers) if isinstance(layer, nn.MaxPool2d)]
-    for shift, i in enumerate(pools):
-        layers.insert(i + shift, make(layers[i + shift - 2].out_channels))
-    return nn.Sequential(*layers)
+def insert(row, make):
+    return put(row, make)
 
 
-class Slots(nn.Module):
-    """As the course's VGG does it, but with the old row under a name of its own."""
+def by_hooks(row, make):
+    """Right: a hook on the pooling, which owns the module."""
+    for i, channels in slots(row).items():
+        row[i].attention = make(channels)
+        row[i].register_forward_pre_hook(lambda pool, inputs: (pool.attention(inputs[0]),))
+    return row
 
-    def __init__(self, row, make):
-        super().__init__()
-        self.features = row
-        self.attention = nn.ModuleDict()
-        channels = 3
-        for i, layer in enumerate(row):
-            channels = getattr(layer, "out_channels", channels)
-            if isinstance(layer, nn.MaxPool2d):
-                self.attention[str(i)] = make(channels)
 
-    def forward(self, x):
-        for i, layer in enumerate(self.features):
-            if str(i) in self.attention:
-                x = self.attention[str(i)](x)
-            x = layer(x)
-        return x
+def reset(layer):
+    if isinstance(layer, nn.Conv2d):
+        layer.reset_parameters()
 
 
 class Inherits(nn.Sequential):
-    """A right one: the layers keep their names, the modules have a dictionary, which no row walks through."""
+    """Right: the layers keep their names, the modules have a dictionary, which no row walks through."""
 
     def __init__(self, row, make):
         super().__init__(*row)
-        modules, channels = {}, 3
-        for i, layer in enumerate(row):
-            channels = getattr(layer, "out_channels", channels)
-            if isinstance(layer, nn.MaxPool2d):
-                modules[str(i)] = make(channels)
         self.count = len(row)
-        self.attention = nn.ModuleDict(modules)
+        self.attention = nn.ModuleDict({str(i): make(channels) for i, channels in slots(row).items()})
 
     def forward(self, x):
         for i in range(self.count):
-            if str(i) in self.attention:
-                x = self.attention[str(i)](x)
-            x = self[i](x)
+            x = self[i](self.attention[str(i)](x) if str(i) in self.attention else x)
         return x
 
 
-class Hidden(Inherits):
+class InAList(Inherits):
     def __init__(self, row, make):
         super().__init__(row, make)
         kept = dict(self.attention.items())
@@ -255,181 +172,71 @@ class Hidden(Inherits):
         self.__dict__["attention"] = kept
 
 
-class Unused(Inherits):
-    def forward(self, x):
-        for i in range(self.count):
-            x = self[i](x)
-        return x
+def changed(forward):
+    """A right network whose forward is another one; it is given the old one."""
+    return type("Net", (Inherits,), {"forward": lambda net, x: forward(net, x, super(type(net), net).forward)})
 
 
-class Twice(Inherits):
-    def forward(self, x):
-        for i in range(self.count):
-            if str(i) in self.attention:
-                x = self.attention[str(i)](self.attention[str(i)](x))
-            x = self[i](x)
-        return x
+def no_grad(net, x, forward):
+    with torch.no_grad():
+        return forward(x)
 
 
-class Residual(Inherits):
-    def forward(self, x):
-        for i in range(self.count):
-            if str(i) in self.attention:
-                x = x + self.attention[str(i)](x)
-            x = self[i](x)
-        return x
+def late(row, make):
+    """The last module serves everywhere: a closure reads its variable when it is called."""
+    for i, channels in slots(row).items():
+        row[i].attention = module = make(channels)
+        row[i].register_forward_pre_hook(lambda pool, inputs: (module(inputs[0]),))  # noqa: B023
+    return row
 
 
-class NoGrad(Inherits):
-    def forward(self, x):
-        with torch.no_grad():
-            return super().forward(x)
+def longer_row(row, make):
+    pools = slots(row)
+    layers = [[make(pools[i]), layer] if i in pools else [layer] for i, layer in enumerate(row)]
+    return nn.Sequential(*(one for part in layers for one in part))
 
 
-def before_relu(row, make):
-    for i, layer in enumerate(row):
+def into_itself(row, make):
+    for name, layer in row.named_children():
         if isinstance(layer, nn.MaxPool2d):
-            row[i - 1] = nn.Sequential(make(row[i - 2].out_channels), row[i - 1])
+            row.add_module(f"attention{name}", make(row[int(name) - 2].out_channels))
     return row
 
 
-def behind_relu(row, make):
-    """Right: the module shares the number of the ReLU."""
-    for i, layer in enumerate(row):
-        if isinstance(layer, nn.MaxPool2d):
-            row[i - 1] = nn.Sequential(row[i - 1], make(row[i - 2].out_channels))
-    return row
+def by_step(**steps):
+    """A right network that computes with wrong steps of the check's own reference."""
+    return changed(
+        lambda net, x, _: inserted(x, nn.Sequential(*list(net)[: net.count]), net.attention.values(), **steps)
+    )
 
 
-def by_hooks(row, make):
-    """Right: a hook on the pooling, which owns the module."""
-    for i, layer in enumerate(row):
-        if isinstance(layer, nn.MaxPool2d):
-            layer.attention = make(row[i - 2].out_channels)
-            layer.register_forward_pre_hook(lambda pool, inputs: (pool.attention(inputs[0]),))
-    return row
-
-
-def on_a_copy(row, make):
-    return insert(copy.deepcopy(row), make)
-
-
-def behind_every_relu(row, make):
-    channels = 3
-    for i, layer in enumerate(row):
-        channels = getattr(layer, "out_channels", channels)
-        if isinstance(layer, nn.ReLU):
-            row[i] = nn.Sequential(layer, make(channels))
-    return row
-
-
-def in_place_of_pool(row, make):
-    for i, layer in enumerate(row):
-        if isinstance(layer, nn.MaxPool2d):
-            row[i] = make(row[i - 2].out_channels)
-    return row
-
-
-def one_for_all(row, make):
-    module = make(row[0].out_channels)
-    for i, layer in enumerate(row):
-        if isinstance(layer, nn.MaxPool2d):
-            row[i] = nn.Sequential(module, layer)
-    return row
-
-
-def three_channels(row, make):
-    for i, layer in enumerate(row):
-        if isinstance(layer, nn.MaxPool2d):
-            row[i] = nn.Sequential(make(3), layer)
-    return row
-
-
-def inputs_of_conv(row, make):
-    channels = 3
-    for i, layer in enumerate(row):
-        if isinstance(layer, nn.Conv2d):
-            channels = layer.in_channels
-        elif isinstance(layer, nn.MaxPool2d):
-            row[i] = nn.Sequential(make(channels), layer)
-    return row
-
-
-def last_only(row, make):
-    i = max(i for i, layer in enumerate(row) if isinstance(layer, nn.MaxPool2d))
-    row[i] = nn.Sequential(make(row[i - 2].out_channels), row[i])
-    return row
-
-
-def at_the_end(row, make):
-    channels = [layer.out_channels for layer in row if isinstance(layer, nn.Conv2d)]
-    return row.append(make(channels[-1]))
-
-
-def wraps_convs(row, make):
-    for i, layer in enumerate(row):
-        if isinstance(layer, nn.MaxPool2d):
-            conv = row[i - 2]
-            row[i - 2] = nn.Sequential(conv, make(conv.out_channels))
-    return row
-
-
-def new_layers(row, make):
-    fresh = [
-        nn.Conv2d(one.in_channels, one.out_channels, 3, padding=1) if isinstance(one, nn.Conv2d) else one for one in row
-    ]
-    return insert(nn.Sequential(*fresh), make)
-
-
-def renamed_blocks(row, make):
-    blocks, now = [], []
-    for layer in row:
-        now.append(layer)
-        if isinstance(layer, nn.MaxPool2d):
-            channels = [one.out_channels for one in now if isinstance(one, nn.Conv2d)][-1]
-            blocks.append(nn.Sequential(*now[:-1], make(channels), now[-1]))
-            now = []
-    return nn.Sequential(*blocks)
-
-
-def reversed_modules(row, make):
-    pools = [i for i, layer in enumerate(row) if isinstance(layer, nn.MaxPool2d)]
-    for i in reversed(pools):
-        row[i] = nn.Sequential(make(row[i - 2].out_channels), row[i])
-    return row
-
-
-WRONG_INSERTIONS = {
+WRONG_INSERTIONS = {  # beside those of the tables
     "a longer row": (longer_row, "moved on by one number"),
-    "inserted into a list": (list_insert, "moved on by one number"),
-    "wrapped in a class": (Slots, "names got longer"),
-    "Sequential of the row": (lambda row, make: nn.Sequential(insert(row, make)), "names got longer"),
-    "blocks": (renamed_blocks, "row of its own|moved on"),
-    "behind the pooling": (lambda row, make: insert(row, make, gap="behind"), "after the pooling"),
-    "before the relu": (before_relu, "before the ReLU"),
-    "around the convolution": (wraps_convs, "leave layers with weights alone"),
-    "behind every relu": (behind_every_relu, "each pooling gets one"),
-    "in the pooling's position": (in_place_of_pool, "left out"),
-    "one for all": (one_for_all, "number of channels"),
-    "three channels": (three_channels, "number of channels"),
-    "channels that go in": (inputs_of_conv, "number of channels"),
-    "last block only": (last_only, "1 module(s) for 2"),
-    "at the end": (at_the_end, "1 module(s) for 2"),
-    "hidden in a dict": (Hidden, "hides them"),
-    "never called": (Unused, "nobody calls"),
-    "called twice": (Twice, "called twice"),
-    "added": (Residual, "added"),
-    "no gradient": (NoGrad, "no gradient"),
-    "new layers": (new_layers, "weights are new"),
-    "None": (lambda row, make: insert(row, make) and None, "None"),
-    "a list": (lambda row, make: list(insert(row, make)), "it should be a module"),
-    "make itself": (lambda row, make: insert(row, lambda channels: nn.Identity()), "never called"),
+    "wrapped in a class": (lambda row, make: nn.ModuleDict({"features": put(row, make)}), "names got longer"),
+    "Sequential of the row": (lambda row, make: nn.Sequential(put(row, make)), "names got longer"),
+    "around the convolution": (after(-2), "leave layers with weights alone"),
+    "one too many": (lambda row, make: (make(3), put(row, make))[1], "each pooling gets one"),
+    "one per width": (lambda row, make: put(row, functools.cache(make)), "1 module(s) for 3"),
+    "a seed before each": (lambda row, make: put(row, lambda c: (torch.manual_seed(0), make(c))[1]), "same weights"),
+    "late binding": (late, "loop's last values"),
+    "three channels": (lambda row, make: put(row, lambda channels: make(3)), "number of channels"),
+    "channels that go in": (lambda row, make: put(row, lambda channels: make(channels + 1)), "number of channels"),
+    "last block only": (lambda row, make: put(row, make, order=lambda indices: indices[-1:]), "1 module(s) for 3"),
+    "added while walking": (into_itself, "list(…)"),
+    "hidden in a dict": (InAList, "hides them"),
+    "no gradient": (changed(no_grad), "no gradient"),
+    "half a gradient": (changed(lambda net, x, old: (old(x) + old(x.detach())) / 2), "part of the gradient"),
+    "in training only": (changed(lambda net, x, forward: forward(x) * (1 + net.training)), "right, but the"),
+    "evaluation mode": (lambda row, make: put(row, make).eval(), "mode"),
+    "single precision": (changed(lambda net, x, forward: forward(x.to(net[0].weight.dtype)).float()), "float64"),
+    "frozen": (lambda row, make: put(row.requires_grad_(False), make), "no gradient"),
+    "new layers": (lambda row, make: put(row.apply(reset), make), "weights are new"),
+    "None": (lambda row, make: put(row, make) and None, "None"),
+    "a list": (lambda row, make: list(put(row, make)), "it should be a module"),
+    "make itself": (lambda row, make: put(row, lambda channels: nn.Identity()), "never called"),
     "unchanged": (lambda row, make: row, "never called"),
-    "make without channels": (lambda row, make: insert(row, lambda channels: make()), "your code stopped"),
-    "made but thrown away": (
-        lambda row, make: ([make(c.out_channels) for c in row if isinstance(c, nn.Conv2d)], row)[1],
-        "hides them|each pooling gets one|nobody calls",
-    ),
+    "make without channels": (lambda row, make: put(row, lambda channels: make()), "your code stopped"),
+    "thrown away": (lambda row, make: ([make(c) for c in slots(row).values()], row)[1], "not in the network"),
 }  # fmt: skip
 
 
@@ -437,159 +244,116 @@ WRONG_INSERTIONS = {
 KINDS = nn.Linear, nn.Conv1d, nn.Conv2d
 
 
-def kaiming(layer, kinds=KINDS, weight=None, bias=nn.init.zeros_):
+@torch.no_grad()
+def kaiming(layer, kinds=KINDS, bias=nn.init.zeros_, fill=None):
     if isinstance(layer, kinds):
-        (weight or (lambda w: nn.init.kaiming_normal_(w, nonlinearity="relu")))(layer.weight)
-        if layer.bias is not None and bias is not None:
+        if fill:
+            layer.weight.copy_(fill(layer.weight.clone()))
+        else:
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        if layer.bias is not None and bias:
             bias(layer.bias)
 
 
-def start(model, **options):
-    for layer in model.attention.modules():
-        kaiming(layer, **options)
+def start(model):
+    model.attention.apply(kaiming)
 
 
 def by(**options):
-    return lambda model: start(model, **options)
+    return lambda model: [kaiming(layer, **options) for layer in model.attention.modules()]
+
+
+def then(after):
+    """The solution, and something more."""
+    return lambda model: (start(model), after(model))
 
 
 def by_name(model):
     """Right: looks for the names with attention in them."""
-    norms = {n for n, m in model.named_modules() if not isinstance(m, KINDS)}
     for name, p in model.named_parameters():
-        if ".attention." in name and name.rsplit(".", 1)[0] not in norms:
-            if name.endswith("weight"):
-                nn.init.kaiming_normal_(p, nonlinearity="relu")
-            else:
-                p.data.zero_()
+        layer = model.get_submodule(name.rpartition(".")[0])
+        if ".attention." in name and isinstance(layer, KINDS):
+            nn.init.kaiming_normal_(p) if p.dim() > 1 else p.data.zero_()
 
 
 def by_formula(model):
     """Right: without nn.init."""
-    with torch.no_grad():
-        for layer in model.attention.modules():
-            if isinstance(layer, KINDS):
-                layer.weight.copy_(torch.randn_like(layer.weight) * (2 / layer.weight[0].numel()) ** 0.5)
-                if layer.bias is not None:
-                    layer.bias.fill_(0)
-    return model
+    for layer in layers_of(model):
+        layer.weight.data = torch.randn_like(layer.weight) * (2 / layer.weight[0].numel()) ** 0.5
+        if layer.bias is not None:
+            layer.bias.data *= 0
 
 
-def every_parameter(model):
-    for p in model.attention.parameters():
-        if p.dim() > 1:
-            nn.init.kaiming_normal_(p, nonlinearity="relu")
-        else:
-            nn.init.zeros_(p)
-
-
-def by_reset(model):
-    for layer in model.attention.modules():
-        if hasattr(layer, "reset_parameters"):
-            layer.reset_parameters()
-
-
-def frozen(model):
-    start(model)
-    for p in model.features.parameters():
-        p.requires_grad = False
-
-
-def trains(model):
-    start(model)
-    model.train()
-
-
-def not_recursive(model):
+def children(model):
     for layer in model.attention.children():
         kaiming(layer)
 
 
-def replaced(model):
-    model.attention = nn.ModuleDict({name: nn.Linear(3, 3) for name in model.attention})
+def layers_of(model):
+    return [layer for layer in model.attention.modules() if isinstance(layer, KINDS)]
 
 
-def also_classifier(model):
-    start(model)
-    model.classifier.apply(kaiming)
+def clones(model):
+    for layer in layers_of(model):
+        nn.init.kaiming_normal_(layer.weight.detach().clone())
 
 
-def also_scale(model):
-    start(model)
-    for name, p in model.named_parameters():
-        if name.endswith("scale"):
-            p.data.fill_(1.0)
+def single(layer):
+    if isinstance(layer, KINDS):
+        layer.weight.data = torch.randn(layer.weight.shape) * (2 / layer.weight[0].numel()) ** 0.5
 
 
-def ones_for_norms(model):
-    start(model)
-    for layer in model.attention.modules():
-        if isinstance(layer, nn.BatchNorm2d | nn.GroupNorm):
-            nn.init.ones_(layer.weight)
-            nn.init.zeros_(layer.bias)
+def set_all(*words):
+    """Fill the parameters whose name ends so with 1."""
+    return lambda model: [p.data.fill_(1) for n, p in model.named_parameters() if n.endswith(words)]
 
 
-def without_none(model):
-    for layer in model.attention.modules():
-        if isinstance(layer, KINDS):
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            nn.init.zeros_(layer.bias)
+def seeded_start(layer):
+    torch.manual_seed(0)
+    kaiming(layer)
 
 
-def uniform(w):
-    nn.init.kaiming_uniform_(w, nonlinearity="relu")
-
-
-WRONG_STARTS = {
+WRONG_STARTS = {  # beside those of the table
     "apply": (lambda model: model.apply(kaiming), "outside the attention"),
-    "apply to linear layers": (lambda model: model.apply(lambda m: kaiming(m, nn.Linear)), "outside the attention"),
-    "modules of the model": (lambda model: [kaiming(m) for m in model.modules()][:0], "outside the attention"),
-    "the features": (lambda model: model.features.apply(kaiming), "outside the attention"),
-    "the classifier too": (also_classifier, "outside the attention"),
-    "all parameters": (every_parameter, "norm"),
+    "the classifier too": (then(lambda model: model.classifier.apply(kaiming)), "outside the attention"),
+    "all parameters": (lambda model: [nn.init.kaiming_normal_(p) if p.dim() > 1 else nn.init.zeros_(p)
+                                        for p in model.attention.parameters()], "belongs to no linear"),
     "linear only": (by(kinds=nn.Linear), "what they were"),
     "no Conv1d": (by(kinds=(nn.Linear, nn.Conv2d)), "Conv1d"),
-    "convolutions only": (by(kinds=(nn.Conv1d, nn.Conv2d)), "Linear"),
-    "children only": (not_recursive, "nothing has changed"),
+    "children only": (children, "sit deeper"),
+    "children of each": (lambda model: [kaiming(layer) for one in model.attention.values() for layer in one.children()],
+                         "sits deeper"),
+    "one block": (lambda model: model.attention["block5"].apply(kaiming), "what they were"),
+    "clones": (clones, "you fill a copy"),
     "a copy": (lambda model: start(copy.deepcopy(model)), "nothing has changed"),
     "nothing": (lambda model: None, "nothing has changed"),
-    "not in place": (by(weight=lambda w: torch.randn_like(w), bias=None), "nothing has changed"),
-    "uniform": (by(weight=uniform), "uniform"),
-    "xavier": (by(weight=nn.init.xavier_normal_), "Xavier"),
-    "xavier uniform": (by(weight=nn.init.xavier_uniform_), "Xavier"),
-    "fan out": (by(weight=lambda w: nn.init.kaiming_normal_(w, mode="fan_out", nonlinearity="relu")), "fan_out"),
-    "gain of 1": (by(weight=lambda w: nn.init.kaiming_normal_(w, nonlinearity="linear")), "without the 2"),
-    "PyTorch's own": (by_reset, "norm|reset_parameters"),
-    "PyTorch's own, by hand": (by(weight=lambda w: nn.init.kaiming_uniform_(w, a=5**0.5)), "reset_parameters"),
-    "small numbers": (by(weight=lambda w: nn.init.normal_(w, 0, 0.01)), "standard deviation"),
-    "standard normal": (by(weight=nn.init.normal_), "standard deviation"),
-    "zeros": (by(weight=nn.init.zeros_), "are equal"),
-    "ones": (by(weight=nn.init.ones_), "are equal"),
+    "a seed in the loop": (lambda model: model.attention.apply(seeded_start), "same weights"),
+    "small numbers": (by(fill=lambda w: w.normal_(0, 0.02)), "standard deviation"),
     "biases forgotten": (by(bias=None), "bias"),
     "biases of one": (by(bias=nn.init.ones_), "bias"),
-    "bias of None": (without_none, "your code stopped"),
-    "norms too": (ones_for_norms, "norm"),
-    "the factor of the start": (also_scale, "identity"),
-    "frozen": (frozen, "requires_grad"),
-    "training mode": (trains, "mode"),
-    "new modules": (replaced, "names"),
-    "kaiming of a norm": (
-        lambda model: [nn.init.kaiming_normal_(p) for p in model.attention.parameters()][:0],
-        "your code stopped",
-    ),
+    "bias as a condition": (lambda model: [layer for layer in layers_of(model) if layer.bias], "ask for None"),
+    "bias of None": (lambda model: [nn.init.zeros_(layer.bias) for layer in layers_of(model)], "theirs is None"),
+    "norms too": (then(set_all("norm.weight")), "norm"),
+    "the factor of the start": (then(set_all("scale")), "identity"),
+    "a table": (then(set_all("table")), "belongs to no linear"),
+    "frozen": (then(lambda model: model.features.requires_grad_(False)), "requires_grad"),
+    "training mode": (then(lambda model: model.train()), "mode"),
+    "gradients wiped": (then(lambda model: model.zero_grad()), "gradients"),
+    "single precision": (then(lambda model: model.attention.apply(single)), "another type"),
+    "new modules": (lambda model: setattr(model, "attention", nn.ModuleDict({"block5": nn.Linear(3, 3)})), "names"),
+    "kaiming of a norm": (lambda model: [nn.init.kaiming_normal_(p) for p in model.attention.parameters()],
+                          "single row of numbers"),
 }  # fmt: skip
 
 
 EXERCISES = {
-    "features": (check.check_vgg_features, [features, features_in_place, features_by_dict], WRONG_FEATURES),
+    "features": (check.check_vgg_features, [features, one_relu, features_in_place, features_by_dict], WRONG_FEATURES),
     "insertion": (
         check.check_with_attention,
-        [insert, Inherits, behind_relu, by_hooks, on_a_copy],
+        [insert, Inherits, after(-1), by_hooks, lambda row, make: put(row, make, order=reversed),
+         lambda row, make: put(copy.deepcopy(row), make)],
         WRONG_INSERTIONS,
     ),
-    "start": (
-        check.check_initialise_attention,
-        [start, by_name, by_formula, lambda model: model.attention.apply(kaiming)],
-        WRONG_STARTS,
-    ),
+    "start": (check.check_initialise_attention, [start, by(), by_name, by_formula], WRONG_STARTS),
 }  # fmt: skip
+TABLES = {"insertion": (by_step, {"block": BLOCK, "end": END}), "start": (lambda fill: by(fill=fill), {"fill": FILL})}
