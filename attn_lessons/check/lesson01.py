@@ -75,12 +75,14 @@ def check_weighted_average(attempt: Callable) -> None:
 
 
 def expect_steady(attempt: Callable, result: torch.Tensor, *inputs: torch.Tensor) -> None:
-    """Finite, the same in every call, and of the inputs' type."""
+    """Finite, and the same in every call."""
     finite = "your result is not finite: is something divided by 0? Subtract the *largest* score, not a fixed number."
     expect(result.isfinite().all(), finite)
-    again = same(call(attempt, *inputs, hints=STOPPED), result)
-    expect(again, "two calls with the same input give two results: is there dropout or another source of chance in it?")
-    core.expect_dtype(attempt, *inputs)
+    again = [same(call(attempt, *inputs, hints=STOPPED), result) for _ in range(3)]
+    expect(
+        all(again),
+        "two calls with the same input give two results: is there dropout or another source of chance in it?",
+    )
 
 
 def expect_gradients(attempt: Callable, reference: Callable, names: tuple[str, ...], *inputs: torch.Tensor) -> None:
@@ -91,14 +93,15 @@ def expect_gradients(attempt: Callable, reference: Callable, names: tuple[str, .
 
 def expect_average(attempt: Callable, result: torch.Tensor, values: torch.Tensor, scores: torch.Tensor) -> None:
     """What every average by weights from the scores obeys."""
+    core.expect_dtype(attempt, values, scores)
     order, run = torch.randperm(len(scores)), partial(call, attempt, hints=STOPPED)
     weights = run(torch.eye(len(scores)), scores)  # values that form the unit matrix give the weights themselves
     total, share = weights.sum(), weights / scores.softmax(0)
     off, sum_is_1 = f"your weights add up to {total.item():.3g}, not to 1", same(total, torch.tensor(1.0))
     right = (share - 1).abs() < 1e-4
     core.expect_all(
-        (len(scores) == 1 or not same(run(values, 2 * scores), result), "your result does not depend on the scores: "
-         "over which axis does your softmax run?"),
+        (len(scores) == 1 or not same(run(values, torch.randn_like(scores)), result), "your result does not depend on "
+         "the scores: over which axis does your softmax run?"),
         (not 0 < right.sum() < len(right), f"your weights are right for {right.sum()} of {len(right)} items only: "
          "does a loop, a slice or an index leave some out?"),
         (same(run(2 * values, scores), 2 * result), "twice the values should give twice the average: use them as they "
@@ -139,6 +142,7 @@ def gate_table(name: str, axes: dict[str, tuple[int, ...]]) -> Table:
         f"the {name} gates are applied twice.": torch.square,
         f"you add 1 to the {name} gates: with a gate of 0 nothing may come through.": lambda g: 1 + g,
         f"you take exp of the {name} gates: use them as they are.": torch.exp,
+        f"a tanh stands on the {name} gates: they are gates already, use them as they are.": torch.tanh,
         f"you round the {name} gates: they may be half open.": torch.round,
         f"every image gets the {name} gates of the first one: each has its own.": lambda g: g[:1].expand_as(g),
         f"you average the {name} gates over the batch: each image has its own.": lambda g: g.mean(0, True).expand_as(g),
@@ -242,6 +246,7 @@ def check_apply_gates(attempt: Callable) -> None:
 
 def expect_gated(attempt: Callable, result: torch.Tensor, x: torch.Tensor, *gates: torch.Tensor) -> None:
     """Part of it may be right; where x or the gates are 0 or 1, it must be."""
+    core.expect_dtype(attempt, x, *gates)
     right = (result - gated(x, *gates)).abs() < 1e-5
     for axis, name in enumerate(AXES):
         every = right.transpose(0, axis).flatten(1).all(1)
@@ -256,7 +261,10 @@ def expect_gated(attempt: Callable, result: torch.Tensor, x: torch.Tensor, *gate
     for inputs, idea in (
         ((0 * x, *gates), "where x is 0 your result is not: gates multiply x, and are not added."),
         ((x, open_channel, open_position), "with every gate at 1 your result should be x, and is not: an open gate "
-         "changes nothing."),
+         "changes nothing. Is anything but the two gates applied to x, or does a reshape mix axes?"),
+        ((x, open_channel / 2, open_position / 2), "with every gate at 1/2 a quarter of x should come through: use the "
+         "gates as they are."),
+        ((x, 0 * gates[0], 0 * gates[1]), "with every gate at 0 something comes through: multiply x by both gates."),
         ((x, channel, open_position), "closing one channel of the first image should silence that channel, at every "
          "position, in that image alone: what shape must (B, C) take to meet (B, C, H, W)?"),
         ((x, open_channel, position), "closing one position (first row, last column) of the first image should silence "
