@@ -12,11 +12,17 @@ from .core import WrongIdea, call, exercise, expect, same, shape_of
 from .source import reading
 from .steps import Table, explain
 
+HINTS = {
+    "Boolean value of Tensor": "& binds before >= and <: put each comparison in brackets.",
+    "converted to an index": "A slice takes one number: compare positions with all tops and lefts instead.",
+    "Class values": "There are scores.shape[1] classes.",
+}
+
 
 def run(attempt: Callable, function: Callable, *inputs: torch.Tensor, **words) -> torch.Tensor:
     """``call(function, …)``; where it stops, a global of the notebook explains more than torch's message."""
     try:
-        return call(function, *inputs, **words)
+        return call(function, *inputs, hints=HINTS, **words)
     except WrongIdea as idea:
         told = reading(attempt) if "your code stopped" in str(idea) else ""
         raise WrongIdea(told if "of the notebook" in told else str(idea)) from None
@@ -58,16 +64,15 @@ def square(r, t, s):
 INSIDE: Table = {  # positions, top or left, size → is it inside?
     "you take (top, left) for the lower right corner; it is upper left.": lambda r, t, s: square(r, t - s + 1, s),
     "you take (top, left) for the centre; it is the upper left corner.": lambda r, t, s: square(r, t - s // 2, s),
+    "you take (top, left) for the middle; it is the upper left corner.": lambda r, t, s: (r - t).abs() <= s // 2,
     "size counts once to either side of (top, left): it is the whole side.": lambda r, t, s: (r - t).abs() < s,
     "your squares are one pixel too large: row top + size is outside.": lambda r, t, s: square(r, t, s + 1),
     "your squares are one pixel too small: row top is inside.": lambda r, t, s: square(r, t + 1, s - 1),
     "your squares are one pixel too small: row top + size − 1 is inside.": lambda r, t, s: square(r, t, s - 1),
     "your squares lie one pixel too low: row top itself is inside.": lambda r, t, s: square(r, t + 1, s),
-    "your squares lie one pixel too high: row top is the first inside.": lambda r, t, s: square(r, t - 1, s),
-    "your squares end at size: they end at top + size and left + size.": lambda r, t, s: (r >= t) & (r < s),
     "squares partly outside are pushed in: cut the part inside.": lambda r, t, s: square(r, t.clamp(0, len(r) - s), s),
     "squares that begin outside are pushed in: cut their part inside.": lambda r, t, s: square(r, t.clamp(0), s),
-    "you drop the sign of top and left: negative means outside.": lambda r, t, s: square(r, t.abs(), s),
+    "the last row or column stays: cut as far as the image goes.": lambda r, t, s: square(r, t, s) & (r < len(r) - 1),
     "a negative top or left counts from the other end: it means outside.": lambda r, t, s: square(r, t % len(r), s),
     "in a slice, a negative beginning counts from the other end: compare positions instead.":
         lambda r, t, s: (r >= t + len(r) * (t < 0)) & (r < t + s + len(r) * (t + s < 0)),
@@ -81,23 +86,22 @@ JOIN: Table = {  # (n, H, 1), (n, 1, W) → (n, H, W), in place of and
 FILL: Table = {  # images, mask (n, 1, H, W) → images
     "nothing is cut: masked_fill, where and * give new images; return those.": lambda x, m: x,
     "inside and outside have changed places: the square is 0, the rest stays.": lambda x, m: x * m,
-    "this is 1 − mask alone: multiply the images by it.": lambda x, m: (~m).expand_as(x).to(x),
-    "you subtract the mask: set pixels to 0.": lambda x, m: x - m.to(x),
     "only the first channel is cut: the mask needs an axis of size 1.": lambda x, m: x * ~(m & (x == x[:, :1])),
     "the squares hold the mean of a channel: set them to 0.": lambda x, m: x.where(~m, x.mean((2, 3), True)),
     "the squares hold the mean of an image: set them to 0.": lambda x, m: x.where(~m, x.mean((1, 2, 3), True)),
-    "the squares hold the mean of all images: set them to 0.": lambda x, m: x.where(~m, x.mean()),
     **{f"the squares are filled with {value}: set them to 0.": lambda x, m, value=value: x.masked_fill(m, value)
        for value in (1, -1, 0.5, 127, 128, 255, -torch.inf)},
 }  # fmt: skip
-CUTOUT = {"corners": CORNERS, "inside": INSIDE, "join": JOIN, "fill": FILL}
+ROWS, COLUMNS = ({f"{axis} only: {idea}": one for idea, one in INSIDE.items()} for axis in ("rows", "columns"))
+CUTOUT = dict(corners=CORNERS, inside=INSIDE, rows=ROWS, columns=COLUMNS, join=JOIN, fill=FILL)
 
 
-def cutout(x, top, left, size, corners=lambda t, a: (t, a), inside=square, join=torch.logical_and,
-           fill=lambda x, m: x.masked_fill(m, 0)):  # fmt: skip
+def cutout(x, top, left, size, corners=lambda t, a: (t, a), inside=square, rows=None, columns=None,
+           join=torch.logical_and, fill=lambda x, m: x.masked_fill(m, 0)):  # fmt: skip
     top, left = corners(top[:, None], left[:, None])
-    rows, columns = inside(torch.arange(x.shape[2]), top, size), inside(torch.arange(x.shape[3]), left, size)
-    return fill(x, join(rows[:, :, None], columns[:, None])[:, None])
+    in_rows = (rows or inside)(torch.arange(x.shape[2]), top, size)
+    in_columns = (columns or inside)(torch.arange(x.shape[3]), left, size)
+    return fill(x, join(in_rows[:, :, None], in_columns[:, None])[:, None])
 
 
 @exercise("one square an image, cut off at the border, and no loop.")
@@ -109,13 +113,15 @@ def check_cutout(attempt: Callable) -> None:
         ideas |= dict.fromkeys(((n, h, w), (n, 1, h, w)), "the channels are gone, or this is the mask alone.")
         for most in (0, size - 1):  # first squares that lie inside, then some that do not
             top, left = (torch.randint(-most, end - size + most + 1, (n,)) for end in (h, w))
-            top[[-1, 0]], left[[-1, n // 2]] = torch.tensor([[h - size + most, -most], [w - size + most, -most]])
+            top[[0, n // 2, -1]] = torch.tensor([-most, 0, h - size + most])
+            left[[n // 2, 0, -1]] = torch.tensor([-most, 0, w - size + most])
             outside = "where top or left is negative, a part of the square lies outside: " if most else ""
             result = run(attempt, lambda x, t, a, s=size: attempt(x, t, a, s), x, top, left, prefix=outside)
             core.expect_shape(result, x.shape, f"images of shape {shape_of(*x.shape)}", ideas, "it should stay.")
             holes, stay = (result == 0).any(1, True), (cutout(x, top, left, size) != 0).all(1, True)
-            partly = " where some lie partly outside" if most else ""
-            otherwise = f"your squares are others{partly}: rows top to top + size − 1, columns left to left + size − 1."
+            otherwise = (
+                outside + "your squares are others: rows top to top + size − 1, columns left to left + size − 1."
+            )
             if n > 1 and (holes == holes[:1]).all():
                 otherwise = "every image loses the same pixels: each has its own."
             if ((result != x) & stay & ~holes).any():
@@ -124,8 +130,8 @@ def check_cutout(attempt: Callable) -> None:
     for dtype in (torch.uint8, torch.float64):
         x, corner = torch.randint(1, 256, (3, 3, 8, 8)).to(dtype), torch.tensor([0, 2, 5])
         result = run(attempt, lambda x, t: attempt(x, t, t, 3), x, corner)
-        expect(result.dtype == dtype, f"{dtype} images come back as {result.dtype}: keep their dtype.")
-        expect(same(result, cutout(x, corner, corner, 3)), f"right for float32 images, but not for {dtype}.")
+        kept = result.dtype == dtype and same(result, cutout(x, corner, corner, 3))
+        expect(kept, f"right for float32 images, but {dtype} comes back as {result.dtype}, or changed: keep the dtype.")
     few, many = (events(attempt, torch.rand(n, 3, 25, 25), *2 * [torch.arange(n)], n // 2).total() for n in (3, 23))
     expect(many < few + 10, "the zeros are right, but there is a loop: compare all rows with all tops at once.")
 
@@ -133,10 +139,10 @@ def check_cutout(attempt: Callable) -> None:
 # --------------------------------------------------------------------------------------------------- exercise 2
 LOG: Table = {  # scores → log probabilities
     "your softmax goes over the images: the classes of one image compete.": lambda x: x.log_softmax(0),
+    "you subtract the largest score in one place of two.": lambda x: x.log_softmax(1) - x.amax(1, True),
     "there is no log: take the log of the probabilities.": lambda x: x.softmax(1),
     "these are raw scores: log_softmax makes log probabilities of them.": lambda x: x,
     "that is the logarithm to base 2: take the natural one.": lambda x: x.softmax(1).log2(),
-    "that is the logarithm to base 10: take the natural one.": lambda x: x.softmax(1).log10(),
     "the softmax is applied twice: once is enough.": lambda x: x.softmax(1).log_softmax(1),
     "you use a sigmoid, one class at a time: softmax lets the classes compete.": F.logsigmoid,
 }
@@ -150,24 +156,22 @@ TARGETS: Table = {  # one-hot labels (n, K), smoothing, n, K → targets
     "smoothing is shared by all K classes, not by K − 1.": lambda y, e, n, k: (1 - e) * y + e / (k - 1),
     "you divide smoothing by the number of images: take the classes.": lambda y, e, n, k: (1 - e) * y + e / n,
     "smoothing and 1 − smoothing have changed places.": lambda y, e, n, k: e * y + (1 - e) / k,
-    "you smooth by 0.1, whatever smoothing says.": lambda y, e, n, k: 0.9 * y + 0.1 / k,
-    "you add smoothing and divide by the sum: leave 1 − smoothing.": lambda y, e, n, k: (y + e) / (1 + e * k),
     "labels are off by one: classes count from 0.": lambda y, e, n, k: (1 - e) * y.roll(1, 1) + e / k,
+    "the even share is not multiplied by smoothing.": lambda y, e, n, k: (1 - e) * y + 1 / k,
+    "[:, labels] reads all labels for each image.": lambda y, e, n, k: (1 - e) * (0 * y + y.mean(0)) + e / k,
+    "[:, labels] sets all labels for each image.": lambda y, e, n, k: (1 - e) * (0 * y + y.amax(0)) + e / k,
     "you mix in the next image's label: every class has a share.": lambda y, e, n, k: (1 - e) * y + e * y.roll(-1, 0),
-    "you mix in the reversed labels: every class has a share.": lambda y, e, n, k: (1 - e) * y + e * y.flip(0),
 }  # fmt: skip
 TOTAL: Table = {  # targets, log probabilities, scores → the loss
     "the sign is turned round: log p is negative, and the loss is not.": lambda t, g, x: (t * g).sum(1).mean(),
     "you add up over the images: take their mean.": lambda t, g, x: -(t * g).sum(),
     "you divide by the number of classes as well: add up over the classes.": lambda t, g, x: -(t * g).mean(),
-    "only the first image counts: take the mean of all.": lambda t, g, x: -(t * g)[0].sum(),
     "that is a squared error: take −target · log p.": lambda t, g, x: F.mse_loss(g.exp(), t),
     "every class is a yes-or-no question: use a softmax.": lambda t, g, x: F.binary_cross_entropy_with_logits(x, t),
     "that is the KL divergence: leave out the targets' log.": lambda t, g, x: (t.xlogy(t) - t * g).sum(1).mean(),
     "you smooth the probabilities: smooth the targets.": lambda t, g, x: -(t * g.exp()).sum(1).log().mean(),
     "targets and probabilities have changed places.": lambda t, g, x: -(g.exp() * t.log()).sum(1).mean(),
     "you take the class with the largest score for the label.": lambda t, g, x: -g.amax(1).mean(),
-    "the targets are not used: multiply each log p by its own.": lambda t, g, x: -g.sum(1).mean(),
 }  # fmt: skip
 SMOOTHED = {"log": LOG, "targets": TARGETS, "total": TOTAL}
 LEFT = "add up over the classes, then take the mean over the images."
@@ -175,7 +179,7 @@ LEFT = "add up over the classes, then take the mean over the images."
 
 def smoothed(scores, labels, smoothing, log=lambda x: x.log_softmax(1), targets=lambda y, e, n, k: (1 - e) * y + e / k,
              total=lambda t, g, x: -(t * g).sum(1).mean()):  # fmt: skip
-    return total(targets(F.one_hot(labels, scores.shape[1]), smoothing, *scores.shape), log(scores), scores)
+    return total(targets(F.one_hot(labels, scores.shape[1]).to(scores), smoothing, *scores.shape), log(scores), scores)
 
 
 @exercise("the cross-entropy with labels that leave every class its share.")
@@ -185,14 +189,15 @@ def check_smooth_cross_entropy(attempt: Callable) -> None:
         draws = [(2 * torch.randn(n, k), torch.arange(k - 1, k - 1 + n) % k) for _ in range(2)]  # all classes occur
         results = [run(attempt, lambda x, y, e=e: attempt(x, y, e), *draw) for draw in draws]
         ideas = {(1,): "let it have no axis.", (k,): LEFT, (n, k): LEFT, (n,): "one loss an image is left: average."}
-        core.expect_shape(results[0], (), f"scores of shape {shape_of(n, k)}", ideas, "a single number is wanted.")
+        for result in results:
+            core.expect_shape(result, (), f"scores of shape {shape_of(n, k)}", ideas, "a single number is wanted.")
         otherwise = "with smoothing=0 the loss is the mean of −log p, where p is the softmax of the right class."
         if e:
             otherwise = f"right with smoothing=0, not with {e}: write down the K targets of an image; they sum to 1."
         explain(torch.stack(results), in_turn(smoothed), (draws, e), SMOOTHED, otherwise, attempt)
     large, labels = torch.tensor([[300.0, 0, -300], [0, 200, 100]]), torch.tensor([1, 0])
     prefix = "no image is of the last class here, and there are scores.shape[1] classes nevertheless: "
-    result = call(lambda x, y: attempt(x, y, 0.1), large, labels, prefix=prefix)
+    result = call(lambda x, y: attempt(x, y, 0.1), large, labels, prefix=prefix).sum()
     why = "exp is too large for a float" if result.isnan() else "softmax gives an exact 0, and its log is lost"
     told = f"for scores in the hundreds your loss is {result.item():g}: {why}. log_softmax does both in one step."
     expect(same(result, smoothed(large, labels, 0.1)), told)
@@ -209,8 +214,6 @@ SUBTRACT: Table = {  # ours, theirs → the differences
     "you subtract the other way round: it is ours − theirs.": lambda a, b: b - a,
     "you take absolute values: signs must count.": lambda a, b: (a - b).abs(),
     "you sort the runs: then the pairs are no longer those of one seed.": lambda a, b: a.sort()[0] - b.sort()[0],
-    "that is a relative difference: subtract only.": lambda a, b: (a - b) / b,
-    "theirs is not used: subtract it pair by pair.": lambda a, b: a,
 }
 MIDDLE: Table = {
     "you take the median of the differences; the mean is meant.": torch.median,
@@ -222,14 +225,13 @@ SPREAD: Table = {  # differences, ours, theirs → in place of their standard de
         "the variance": lambda d, a, b: d.var(), "that of absolute values": lambda d, a, b: d.abs().std(),
         "a standard deviation that divides by n": lambda d, a, b: d.std(correction=0),
         "a variance that divides by n": lambda d, a, b: d.var(correction=0),
-        "the root mean square": lambda d, a, b: d.square().mean().sqrt(),
-        "the root of a sum of squares": lambda d, a, b: (d - d.mean()).norm(),
+        "the root of the standard deviation": lambda d, a, b: d.std().sqrt(),
         "the mean absolute deviation": lambda d, a, b: (d - d.mean()).abs().mean(),
         "largest minus smallest": lambda d, a, b: d.max() - d.min(), "the mean": lambda d, a, b: d.mean(),
         "that of ours": lambda d, a, b: a.std(), "that of theirs": lambda d, a, b: b.std(),
         "the sum of both": lambda d, a, b: a.std() + b.std(), "1": lambda d, a, b: torch.ones(()),
-        "the mean of both": lambda d, a, b: (a.std() + b.std()) / 2,
-        "the difference of both": lambda d, a, b: (a.std() - b.std()).abs(),
+        "the difference of both": lambda d, a, b: a.std() - b.std(),
+        "the absolute difference of both": lambda d, a, b: (a.std() - b.std()).abs(),
         "that without pairing": lambda d, a, b: (a.var() + b.var()).sqrt(),
         "that of all runs together": lambda d, a, b: torch.cat([a, b]).std(),
     }.items()
@@ -240,16 +242,12 @@ DIVISOR: Table = {  # n → in place of √n
     "** comes before /: n ** 1/2 is n / 2. Put 1/2 in brackets.": lambda n: n / 2,
     "** comes before /: s / n ** 1/2 is s / n / 2. Put 1/2 in brackets.": lambda n: 2 * n,
     "you divide by n: the spread of a mean falls with √n.": lambda n: n,
-    "you divide by n − 1: the spread of a mean falls with √n.": lambda n: n - 1,
-    "you divide by √3, whatever n is.": lambda n: 3**0.5,
-    "you multiply by √n: divide by it.": lambda n: n**-0.5,
 }
 FACTOR: Table = {
-    f"you take {what} in place of t: half of the interval is t times the spread of the mean.": factor
-    for what, factor in {
-        "1": lambda t: 1, "1.96": lambda t: 1.96, "2": lambda t: 2, "4.303, whatever t is,": lambda t: 4.303,
-        "t / 2": lambda t: t / 2, "2t": lambda t: 2 * t, "√t": lambda t: t**0.5, "t²": lambda t: t * t,
-    }.items()
+    f"you take {what} in place of t: half of the interval is t times the spread of the mean.":
+        lambda t, times=times, power=power: times * t**power
+    for what, times, power in (("1", 1, 0), ("1.96", 1.96, 0), ("2", 2, 0), ("4.303, whatever t is,", 4.303, 0),
+                               ("t / 2", 0.5, 1), ("2t", 2, 1), ("√t", 1, 0.5), ("t²", 1, 2))
 }  # fmt: skip
 ORDER: Table = {  # mean, half of the interval, differences → three numbers
     "low and high have changed places.": lambda m, half, d: (m, m + half, m - half),
@@ -282,7 +280,9 @@ def check_paired(attempt: Callable) -> None:
         otherwise = "the mean is right; t times something else than the spread of a mean of differences is added."
         if (high + low - 2 * mean).abs() > 1e-3:
             otherwise = "low and high should lie equally far from the mean."
-        if not same(mean, (ours - theirs).mean()):
+        if result.isnan().any():
+            otherwise = "a number is nan: is that the root of a negative one? Put n − 1 in brackets."
+        elif not same(mean, (ours - theirs).mean()):
             otherwise = "the mean is another: average ours − theirs, do not round."
         explain(result, in_turn(interval), (draws, t), PAIRED, otherwise, attempt)
 

@@ -237,8 +237,8 @@ WRONG_PAIRS = {  # beside those of the tables
     "other mean": (lambda a, b, t: paired(a, b.flip(0) * 1.01, t), "mean is another"),
     "two mistakes": (lambda a, b, t: paired(b, a, 1.96), "And: "),
     "three mistakes": (lambda a, b, t: interval(b, a, 1.96, divisor=lambda n: 1), "mean is another"),
-    "nan": (lambda a, b, t: (float("nan"),) * 3, "mean is another"),
-    "crash": (lambda a, b, t: a["mean"], "your code stopped"),
+    "nan": (lambda a, b, t: (float("nan"),) * 3, "nan"),
+    "crash": (lambda a, b, t: a.middle(), "your code stopped"),
 }
 
 
