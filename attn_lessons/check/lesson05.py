@@ -1,427 +1,300 @@
 """Exercises of lesson 05: pooling along one axis at a time, and the whole coordinate attention module."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from . import core
-from .core import WrongIdea, call, exercise, expect, named_mistake, same, shape_of
+from .core import call, exercise, expect, expect_all, same, shape_of
+from .steps import GATE, SCALE, SQUEEZE, Table, explain
 
 STOPPED = {  # what torch says → what it means in this lesson
-    "Sizes of tensors must match": "Two tensors can be joined along an axis only if all other axes agree: the H row "
-    "means and the W column means should lie along one and the same axis.",
-    "stack expects each tensor": "stack makes a new axis and wants equal sizes, but H and W differ here: join the "
-    "numbers along the axis they lie on.",
-    "split_with_sizes": "The pieces must add up to the H + W numbers you joined.",
+    "Sizes of tensors must match": "Tensors can be joined along an axis only if all other axes agree: the H row means "
+    "and the W column means should lie along one and the same axis.",
+    "stack expects each tensor": "stack makes a new axis and wants equal sizes: join along the axis they lie on.",
+    "channels instead": "A convolution reads its channels from axis 1: Conv1d takes (B, C, n), Conv2d (B, C, n, 1).",
+    "running_mean should contain": "Batch norm reads its channels from axis 1: (B, m, H + W).",
 }
 
 
-# --------------------------------------------------------------------------------------------------- exercise 1
+def both_or_one(table: Table, right: Callable) -> dict[str, tuple[Callable, Callable]]:
+    """Each wrong variant in both directions, in the rows alone and in the columns alone."""
+    rows = {f"for the rows, {idea}": (wrong, right) for idea, wrong in table.items()}
+    columns = {f"for the columns, {idea}": (right, wrong) for idea, wrong in table.items()}
+    return {idea: (wrong, wrong) for idea, wrong in table.items()} | rows | columns
+
+
+# ------------------------------------------------------------------------------------------------ exercise 1
+def each(squeeze: Callable) -> Callable:
+    """A wrong squeeze of an image, done to each row (d = 3) or column (d = 2) of it."""
+    return lambda x, d: torch.stack([squeeze(line.unsqueeze(5 - d)) for line in x.unbind(5 - d)], 2)
+
+
+ALONG: Table = {idea: each(squeeze) for idea, squeeze in SQUEEZE.items() if "reshape" not in idea} | {
+    "you take the mean of the whole image, which forgets where.": lambda x, d: (
+        x.mean((2, 3), True).expand_as(x).mean(d)
+    ),
+    "you divide by the wrong length: a row has W numbers, a column H.": lambda x, d: x.sum(d) / x.shape[5 - d],
+    "you divide by H·W: a row has W numbers, a column H.": lambda x, d: x.mean(d) / x.shape[5 - d],
+    "you subtract the mean of the whole image: leave it in.": lambda x, d: x.mean(d) - x.mean((2, 3))[..., None],
+    "you take the value at the far end: every position should count.": lambda x, d: x.select(d, -1),
+    "their order is turned round: keep it.": lambda x, d: x.mean(d).flip(2),
+    "view and reshape do not turn rows into columns: use transpose.": lambda x, d: x.reshape(x.mT.shape).mean(5 - d),
+}
+POOL = {idea: lambda x, f=f, g=g: (f(x, 3), g(x, 2)) for idea, (f, g) in both_or_one(ALONG, torch.mean).items()}
+JOIN: Table = {  # (B, C, H), (B, C, W) → (B, C, H + W), in place of cat; several fit a square image only
+    "the column means come first: rows first, then columns.": lambda r, c: torch.cat([c, r], 2),
+    "you have the row means twice: the second half should be column means.": lambda r, c: torch.cat([r, r], 2),
+    "you have the column means twice: the first half should be row means.": lambda r, c: torch.cat([c, c], 2),
+    "row and column means alternate: first all rows, then all columns.": lambda r, c: torch.stack([r, c], 3).flatten(2),
+    "joined along the channels, reshape mixes them.": lambda r, c: torch.cat([r, c], 1).reshape(*r.shape[:2], -1),
+    "reshape swaps no axes: use transpose.": lambda r, c: torch.cat([r, c], 2).mT.reshape(*r.shape[:2], -1),
+}
+AFTER: Table = {  # the means, in place of nothing
+    "the sigmoid comes later, when there are gates: only the means here.": torch.sigmoid,
+    "you cut off the negative means: leave them as they are.": torch.relu,
+    "h-swish comes later, after the shared layer: only the means here.": F.hardswish,
+    "rows and columns do not compete here: leave out the softmax.": lambda s: s.softmax(2),
+}
+SHAPES = {  # what is left of (B, C, H, W), where S = H + W and P = H·W → what is wrong
+    "B,C B,C,1,1": "one number is left of each channel, SE's squeeze: pool along one axis at a time.",
+    "B,C,H B,C,W B,C,H,1 B,C,1,W": "only one direction is there: H row means and W column means are wanted.",
+    "B,C,S,1 B,C,1,S B,1,C,S": "the numbers may be right, but an axis of size 1 is left over.",
+    "B,C,H+H": "you have the row means twice: the second half should be column means.",
+    "B,C,W+W": "you have the column means twice: the first half should be row means.",
+    "B,S,C": "rows and columns should lie along the last axis, channels in the middle: (B, C, H + W).",
+    "B,2,C,H B,C,2,H B,C,H,2 2,B,C,H": "stack makes a new axis: put the means along the axis they lie on.",
+    "B,C+C,H B+B,C,H": "you joined along the channels or the batch: put columns after rows, along the last axis.",
+    "B,C,H,W B,C,P": "every position is still there: pool, and put the means side by side.",
+    "B,S C,S": "you averaged over the channels or the images as well: each has row and column means of its own.",
+    "B,C+C B,C,2 2,B,C": "one number is left per channel and direction: average over one dimension only.",
+    "B,C+H B,C+W B,H+H,W B,H,W+W B,H,C+W B,C+H,W": "the wrong dimension is gone: W for row means, H for column means.",
+}
+
+
+def pooled(x, pool=lambda x: (x.mean(3), x.mean(2)), join=lambda r, c: torch.cat([r, c], 2), after=lambda s: s):
+    return after(join(*pool(x)))
+
+
 @exercise("H row means, then W column means: each of them still knows where it comes from.")
 def check_pool_both(attempt: Callable) -> None:
     """Check exercise 1 of lesson 05: ``pool_both(x (B, C, H, W)) → (B, C, H + W)``."""
-    x = torch.randn(2, 3, 4, 4)
-    result = call(attempt, x, hints=STOPPED)
-    expect(
-        not any(same(result, x.mean(3) + sign * x.mean(2)) for sign in (1, -1)),
-        "you added row means and column means to each other: put them side by side instead.",
-    )
-    _check_pooled_shape(result, 2, 3, 4, 4)
-    for b, c, h, w in ((2, 3, 4, 6), (2, 3, 4, 4), (3, 2, 5, 3), (1, 4, 1, 3), (1, 2, 3, 1)):
+    x = torch.randn(3, 6, 5, 5)
+    added = same(call(attempt, x, hints=STOPPED), x.mean(3) + x.mean(2))
+    expect(not added, "you added row means and column means to each other: put them side by side instead.")
+    for b, c, h, w in ((3, 6, 5, 7), (5, 3, 9, 4), (3, 6, 5, 5), (1, 6, 1, 3), (1, 5, 3, 1)):
         x = torch.randn(b, c, h, w)
-        odd = "it works for a square image, but not for every other: " if h != w else ""
-        result = call(attempt, x, hints=STOPPED, prefix=odd)
-        _check_pooled_shape(result, b, c, h, w)
-        right = torch.cat([x.mean(3), x.mean(2)], 2)
-        named_mistake(result, right, _pooling_mistakes(x))
-        _check_what_moves(attempt, x, result)
-        expect(
-            same(result, right),
-            "each of your numbers comes from the right row or column, but it is not the plain mean of it.",
-        )
-    core.expect_gradient(attempt, torch.randn(1, 2, 3, 4), names=("x",))
+        result = call(attempt, x, hints=STOPPED, prefix="it works for a square image, but not for every other: ")
+        sizes = {"B": b, "C": c, "H": h, "W": w, "1": 1, "2": 2, "S": h + w, "P": h * w}
+        ideas = {}
+        if b == 1:
+            ideas[c, h + w] = "the axis of the single image is gone: squeeze() takes every axis of size 1."
+        for shapes, idea in SHAPES.items():
+            for shape in shapes.split():
+                axes = tuple(sum(sizes[letter] for letter in axis.split("+")) for axis in shape.split(","))
+                ideas.setdefault(axes, idea)
+        otherwise = f"H + W numbers per channel and image, {shape_of(b, c, h + w)}, are wanted."
+        core.expect_shape(result, (b, c, h + w), f"x of shape {shape_of(b, c, h, w)}", ideas, otherwise)
+        tables = {"join": JOIN, "pool": POOL, "after": AFTER}
+        explain(result, pooled, (x,), tables, moved(attempt, x, result), attempt)
+    core.expect_same_gradient(attempt, pooled, torch.randn(3, 2, 5, 6))
+    expect_float64(attempt, x)
 
 
-def _check_what_moves(attempt: Callable, x: torch.Tensor, result: torch.Tensor) -> None:
+def moved(attempt: Callable, x: torch.Tensor, result: torch.Tensor) -> str:
     """Change one number: one row mean and one column mean may change."""
-    h, w = x.shape[2:]
-    for name, position in (("first", 0), ("last", -1)):
-        changed = x.clone()
-        changed[0, 0, position, position] += 3
-        moved = ~torch.isclose(call(attempt, changed, hints=STOPPED), result, atol=1e-4)
-        expected = torch.zeros_like(moved)
-        expected[0, 0, [position % h, h + position % w]] = True
-        expect(
-            not (moved & ~expected).any(),
-            f"change one number, in the {name} row and {name} column of one channel: other numbers of yours change "
-            "than the mean of that row and the mean of that column.",
-        )
-        expect(
-            torch.equal(moved, expected),
-            f"change one number, in the {name} row and {name} column: the mean of that row (among the first H) "
-            "and the mean of that column (among the last W) should both change, and yours do not.",
-        )
+    changed, wanted = x.clone(), torch.zeros_like(result, dtype=torch.bool)
+    changed[0, 0, -1, -1] += 3
+    wanted[0, 0, [x.shape[2] - 1, -1]] = True
+    changes = ~torch.isclose(call(attempt, changed), result, atol=1e-4)
+    many = "other numbers of yours change than the means of these two."
+    few = "the means of these two should change, by 3 / W and 3 / H, and yours do not."
+    return "change one number, in the last row and column, by 3: " + (many if (changes & ~wanted).any() else few)
 
 
-def _pooling_mistakes(x: torch.Tensor) -> Iterator[tuple[torch.Tensor, str]]:
-    b, c, h, w = x.shape
-    rows, columns, everything = x.mean(3), x.mean(2), x.mean((2, 3))[..., None]
-    both, turned = torch.cat([rows, columns], 2), x.reshape(b, c, w, h)
-    scrambled = "view and reshape cut the numbers in another order and do not turn rows into columns: average along "
-    scrambled += "the dimension H itself, or use transpose."
-    for parts, idea in (
-        (
-            (columns, rows),
-            "the column means come first: rows first, then columns. (Is it dim=3 that runs along a row?)",
-        ),
-        ((x.sum(3), x.sum(2)), "you added up without dividing: a wider image gets larger numbers."),
-        ((x.sum(3) / h, x.sum(2) / w), "a row has W numbers and a column H: you divided by the other."),
-        ((x.amax(3), x.amax(2)), "you took the largest value of each row and column: take the mean."),
-        ((x.amin(3), x.amin(2)), "you took the smallest value of each row and column: take the mean."),
-        ((x.median(3)[0], x.median(2)[0]), "you took the median of each row and column: take the mean."),
-        ((x.abs().mean(3), x.abs().mean(2)), "you took absolute values first: signs should stay."),
-        ((x.square().mean(3), x.square().mean(2)), "you squared first: leave the values as they are."),
-        ((rows, rows), "you have the row means twice: the second half should be column means."),
-        ((columns, columns), "you have the column means twice: the first half should be row means."),
-        ((rows.flip(2), columns), "the rows come from the bottom up: keep their order."),
-        ((rows, columns.flip(2)), "the columns come from right to left: keep their order."),
-        ((rows, turned.mean(3)), scrambled),
-        ((turned.mean(2), columns), scrambled),
-        ((turned.mean(2), turned.mean(3)), scrambled),
-    ):
-        yield torch.cat(parts, 2), idea
-    if h == w:
-        alternate = "row and column means alternate: first all rows, then all columns."
-        yield torch.stack([rows, columns], 3).flatten(2), alternate
-    whole = "all H + W numbers of a channel are its mean over the whole image: SE's squeeze, which forgets where."
-    yield everything.expand(b, c, h + w), whole
-    yield both - everything, "you took the mean of the whole image off: only the means here."
-    yield both.sigmoid(), "the sigmoid comes later, when there are gates: only the means here."
-    yield both.relu(), "you cut off the negative values: only the means here."
-    yield both.softmax(2), "rows and columns do not compete here: leave out the softmax."
-    yield both.mean(0, keepdim=True).expand_as(both), "you averaged over the batch: each image has its own means."
-    yield both.mean(1, keepdim=True).expand_as(both), "you averaged over the channels: each channel has its own means."
-    yield both.mT.reshape(b, c, h + w), scrambled
+def expect_float64(attempt: Callable, x: torch.Tensor) -> None:
+    kind = call(attempt, x.double(), prefix="with float64 numbers, ").dtype
+    expect(kind == torch.float64, f"for float64 your result is {kind}: is there a .float(), or zeros without dtype?")
 
 
-def _check_pooled_shape(result: torch.Tensor, b: int, c: int, h: int, w: int) -> None:
-    ideas = {}
-    for idea, *shapes in (
-        ("one number is left of each channel: that is SE's squeeze. Pool along one axis at a time.",
-         (b, c), (b, c, 1, 1)),
-        ("only one direction is there: H row means and W column means are wanted.", (b, c, h), (b, c, w)),
-        ("the numbers may be right, but an axis of size 1 is left over.", (b, c, h + w, 1), (b, c, 1, h + w)),
-        ("you have the row means twice: the second half should be column means.", (b, c, 2 * h)),
-        ("you have the column means twice: the first half should be row means.", (b, c, 2 * w)),
-        ("rows and columns should lie along the last axis, channels in the middle: (B, C, H + W).", (b, h + w, c)),
-        ("stack makes a new axis; put the column means behind the row means, along the axis they lie on.",
-         (b, 2, c, h), (b, c, 2, h), (b, c, h, 2), (2, b, c, h)),
-        ("you joined along the channels: put the columns behind the rows, along the last axis.", (b, 2 * c, h)),
-        ("you joined along the batch: put the columns behind the rows, along the last axis.", (2 * b, c, h)),
-        ("you combined each row with each column, or did not pool at all: put the means side by side.", (b, c, h, w)),
-        ("every position is still there: pool before you join.", (b, c, h * w)),
-        ("you averaged over the channels as well: each channel has its own row and column means.", (b, h + w)),
-        ("you averaged over the images as well: each image has its own row and column means.", (c, h + w)),
-        ("one number is left per channel and direction: average over one dimension only.", (b, c + c), (b, c, 2)),
-        ("you averaged over the wrong dimensions: W goes for the row means, H for the column means.", (b, c + h)),
-        ("you averaged over the channels: W goes for the row means, H for the column means.",
-         (b, 2 * h, w), (b, h, 2 * w), (b, h, c + w)),
-        ("keep the channels apart: (B, C, H + W).", (b, c * (h + w))),
-    ):  # fmt: skip
-        ideas |= dict.fromkeys(shapes, idea)
-    if b == 1:
-        ideas[c, h + w] = "the axis of the single image is gone: squeeze() takes every axis of size 1."
-    otherwise = f"H + W numbers per channel and image, {shape_of(b, c, h + w)}, are wanted."
-    core.expect_shape(result, (b, c, h + w), f"x of shape {shape_of(b, c, h, w)}", ideas, otherwise)
+# ------------------------------------------------------------------------------------------------ exercise 2
+ACT: Table = {  # in place of h-swish
+    "that is ReLU after the batch norm, as in the popular tutorial; the recipe has h-swish.": torch.relu,
+    "that is swish (SiLU), the smooth original; the recipe has h-swish, F.hardswish.": F.silu,
+    "that is h-sigmoid; h-swish is x times it, F.hardswish.": F.hardsigmoid,
+    "that is ReLU6; the recipe has h-swish, which is x · ReLU6(x + 3) / 6.": F.relu6,
+    "h-swish is x · ReLU6(x + 3) / 6: yours lacks the division by 6.": lambda v: v * F.relu6(v + 3),
+    "h-swish is x · ReLU6(x + 3) / 6: yours has a ReLU without an upper end.": lambda v: v * F.relu(v + 3) / 6,
+    "h-swish is x · ReLU6(x + 3) / 6: yours lacks the + 3.": lambda v: v * F.relu6(v) / 6,
+    "nothing bends between the layers: h-swish goes after the batch norm.": lambda v: v,
+    "h-swish is applied twice: once is enough.": lambda v: F.hardswish(F.hardswish(v)),
+} | {
+    f"{name} stands after the batch norm: h-swish (F.hardswish) goes there.": getattr(F, name)
+    for name in ("gelu", "sigmoid", "tanh", "elu", "mish", "leaky_relu", "softplus")
+}
+ORDER: Table = {  # in place of act(norm(z)); norm follows the module's mode
+    "h-swish comes before the batch norm: first normalise, then h-swish.": lambda z, norm, act, h: norm(act(z)),
+    "your batch norm is built, but forward does not use it.": lambda z, norm, act, h: act(z),
+    "the batch norm is applied twice: once is enough.": lambda z, norm, act, h: act(norm(norm(z))),
+    "your batch norm takes the batch's statistics in evaluation, too.": lambda z, norm, act, h: act(norm(z, True)),
+    "in training, your batch norm stays in evaluation mode.": lambda z, norm, act, h: act(norm(z, False)),
+    "in training, your batch norm gets rows and columns one after the other: normalise all H + W numbers together.":
+        lambda z, norm, act, h: act(torch.cat([norm(z[..., :h]), norm(z[..., h:])], 2)),
+}  # fmt: skip
+SPLIT: Table = {  # (B, m, H + W) → (B, m, H), (B, m, W); all of these fit a square x only
+    "rows and columns have changed places: gates from row means lie along the columns, and the other way round. For a "
+    "square x nothing complains. A row's gate belongs at (B, C, H, 1).": lambda v, h: (v[..., -h:], v[..., :-h]),
+    "the column gates are made from the row means, too: split.": lambda v, h: (v[..., :h], v[..., :h]),
+    "the row gates are made from the column means, too: split.": lambda v, h: (v[..., h:], v[..., h:]),
+    "you add rows and columns after the shared layer: split instead.": lambda v, h: (v[..., :h] + v[..., h:],) * 2,
+}
+BACK: Table = {  # rows, columns and their layers → scores
+    "the first layer back makes all gates, the second none.": lambda r, c, one, two: (times(one, r), times(one, c)),
+    "the second layer back makes all gates, the first none.": lambda r, c, one, two: (times(two, r), times(two, c)),
+}
+PAIR: Table = {  # the two gates (B, C, H, 1), (B, C, 1, W), in place of row · column
+    "the sigmoid is applied once more to the product of the gates.": lambda r, c: (r * c).sigmoid(),
+    "you add the two gates: a position counts only if its row and its column are open, so multiply.": torch.add,
+    "you average the two gates: a position counts only if its row and its column are open.": lambda r, c: (r + c) / 2,
+    "you take the larger of the two gates: multiply by both.": torch.maximum,
+    "you take the smaller of the two gates: multiply by both.": torch.minimum,
+    "the column gates are missing: x is multiplied by the row gates only.": lambda r, c: r,
+    "the row gates are missing: x is multiplied by the column gates only.": lambda r, c: c,
+    "open and closed are turned round: multiply by each gate, not by 1 − gate.": lambda r, c: (1 - r) * (1 - c),
+    "the row gates are averaged to one number: each row has its own.": lambda r, c: r.mean(2, True) * c,
+    "the column gates are averaged to one number: each column has its own.": lambda r, c: r * c.mean(3, True),
+    "your gates are averaged to one per channel, as in SE.": lambda r, c: r.mean(2, True) * c.mean(3, True),
+}
+GATES: Table = {  # scores (B, C, H, 1), (B, C, 1, W) → what x is multiplied by
+    "a softmax makes positions compete for a sum of 1: take a sigmoid.": lambda r, c: r.softmax(2) * c.softmax(3),
+    "a sigmoid of the product: squash each direction first, then multiply.": lambda r, c: (r * c).sigmoid(),
+    "a sigmoid of the sum: squash each direction first, then multiply.": lambda r, c: (r + c).sigmoid(),
+    "you cut the gates off at 0 and 1: a sigmoid is smooth.": lambda r, c: r.clamp(0, 1) * c.clamp(0, 1),
+} | {idea: lambda r, c, f=f: f(r.sigmoid(), c.sigmoid()) for idea, f in PAIR.items()}
+SIDED = {idea: gates for idea, gates in both_or_one(GATE, torch.sigmoid).items() if "s, you double" not in idea}
+GATES |= {idea: lambda r, c, f=f, g=g: f(r) * g(c) for idea, (f, g) in SIDED.items()}
+STEPS = {"split": SPLIT, "pool": {idea: POOL[idea] for idea in ALONG if "reshape" not in idea}, "order": ORDER}
+STEPS |= {"act": ACT, "back": BACK, "gates": GATES, "scale": SCALE}
 
 
-# --------------------------------------------------------------------------------------------------- exercise 2
-SIZES = ((32, 4, 3, 6, 6), (48, 4, 2, 5, 7), (40, 2, 2, 7, 4), (64, 16, 2, 3, 8), (32, 4, 2, 1, 3), (32, 4, 1, 1, 1))
+def times(layer: tuple[torch.Tensor, torch.Tensor], z: torch.Tensor) -> torch.Tensor:
+    """(B, in, n) → (B, out, n), for a weight in either orientation."""
+    weight = layer[0].squeeze()
+    return (weight if weight.shape[1] == z.shape[1] else weight.T) @ z + layer[1].reshape(-1, 1)
+
+
+def ca(x, layers, train=False, pool=lambda x: (x.mean(3), x.mean(2)), order=lambda z, norm, act, h: act(norm(z)),
+       act=F.hardswish, split=lambda v, h: (v[..., :h], v[..., h:]), back=lambda r, c, one, two: (times(one, r),
+       times(two, c)), gates=lambda r, c: r.sigmoid() * c.sigmoid(), scale=torch.mul):  # fmt: skip
+    """`layers`: the shared one, the one for rows and the one for columns, as (weight, bias), and the batch norm."""
+    shared, one, two, n = layers
+
+    def norm(z, train=train):
+        moments = (None, None) if train else (n.running_mean, n.running_var)
+        return F.batch_norm(z, *moments, n.weight, n.bias, train, eps=n.eps)
+
+    h = x.shape[2]
+    rows, columns = back(*split(order(times(shared, torch.cat(pool(x), 2)), norm, act, h), h), one, two)
+    return scale(x, gates(rows[..., None], columns[:, :, None]))
 
 
 @exercise("one gate per row, one per column, from a layer they share: your module is coordinate attention.")
 def check_ca(attempt: Callable) -> None:
     """Check exercise 2 of lesson 05: a class ``MyCA(channels, reduction)`` that keeps (B, C, H, W)."""
-    for channels, reduction, b, h, w in SIZES:
-        module = core.build_module(attempt, channels, reduction, given=f"channels={channels}, reduction={reduction}")
+    for c, r, b, h, w in ((45, 4, 3, 6, 6), (45, 4, 3, 5, 7), (59, 5, 5, 9, 3), (20, 6, 3, 1, 5), (3, 1, 1, 1, 1)):
+        module = core.build_module(attempt, c, r, given=f"channels={c}, reduction={r}")
+        x = core.away_from_zero(b, c, h, w)
         core.learned(module)
-        x = torch.rand(b, channels, h, w) + 0.5  # positive, so that gate = result / x is safe
-        _run(module, x)  # before the layers are counted: what stops is the better message
-        layers = _Layers(module, channels, reduction)
-        layers.shuffle_()
-        module.eval()
-        result, right = _run(module, x), [x * row * column for row, column in _gates(x, layers)]
-        if not any(same(result, one) for one in right):
-            named_mistake(result, right[0], _module_mistakes(x, layers))
-        _check_gate(module, x, result)
-        expect(
-            any(same(result, one) for one in right),
-            "one gate per row times one per column, as it should be, but from another formula than shared layer → "
-            "batch norm → h-swish → a layer per direction → sigmoid: go through it step by step.",
-        )
-        _check_training(module, x, layers)
+        run(module, x)  # before the layers are counted: what stops is the better message
+        layers = fill(find(module, c, r), module.eval(), c)
+        tested, result = partial(ca, layers=layers), run(module, x)
+        expect(same(call(module, x), result), "two calls with the same x give two results: is there chance in it?")
+        formula = "your gates come from another formula than the recipe's: go through its steps one by one."
+        explain(result, tested, (x,), STEPS, formula, attempt, partial(expect_row_times_column, module, x, result))
         core.expect_learning(module, x, "your layers")
+        core.expect_same_gradient(module, tested, x)
+        core.expect_one_image(module, x)
+        result = call(module.train(), x)
+        expect(same(call(module, x), result), "in training, two calls differ: is there dropout?")
+        mode = "right in evaluation mode, but not in training: does the batch norm get all H + W numbers at once?"
+        explain(result, partial(tested, train=True), (x,), {"order": ORDER}, mode, attempt)
+        expect_float64(module.eval().double(), x)
 
 
-def _run(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
+def run(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
     b, c, h, w = x.shape
     odd = "" if h == w else "it works for a square x, but not for every other (rows and columns, H and W?): "
-    result = call(module, x, hints=STOPPED, prefix=odd)
-    joined = {(b, c, h + w): "H + W numbers per channel are left: split them, and multiply x by both gates."}
-    core.expect_scaled(result, x, "coordinate attention weights x, and keeps its shape.", joined)
+    hints = STOPPED | {f"({h + w})": "All H + W numbers are still there: split rows from columns first."}
+    result = call(module, x, hints=hints, prefix=odd)
+    joined = "H + W numbers per channel are left: split them, and multiply x by both gates."
+    core.expect_scaled(result, x, "coordinate attention keeps the shape of x.", {(b, c, h + w): joined})
     return result
 
 
-class _Layers:
-    """The learner's three layers and batch norm, found by their sizes; says what is wrong with them."""
-
-    def __init__(self, module: nn.Module, channels: int, reduction: int):
-        hidden = max(8, channels // reduction)
-        found = [m for m in module.modules() if isinstance(m, nn.Linear | nn.Conv1d | nn.Conv2d)]
-        sizes = ", ".join(f"{m.weight.shape[1]} → {m.weight.shape[0]}" for m in found) or "none"
-        first = [m for m in found if m.weight.shape[1] == channels and m.weight.shape[0] != channels]
-        back = [m for m in found if m.weight.shape[0] == channels]
-        core.expect_all(
-            (all(getattr(m, "groups", 1) == 1 for m in found), "one of your convolutions has groups: the layers mix "
-             "all channels."),
-            (all(m.weight[0, 0].numel() == 1 for m in found), "one of your convolutions has a window larger than 1: "
-             "rows and columns are not neighbours here, so use kernel size 1."),
-            (len(first) != 2, "rows and columns have a first layer each: they share one, applied to all H + W numbers "
-             "side by side."),
-            (len(first) != 1 or len(back) != 1, "there is one layer back to C for both directions: each direction has "
-             "its own."),
-            (first or len(back) not in (1, 2), f"your layers go {sizes}: first down to m = max(8, C // r) = {hidden} "
-             "channels, shared, and then back."),
-            (len(found) == 3 and len(first) == 1 and len(back) == 2, "one shared layer C → m and two layers m → C are "
-             f"wanted; yours go {sizes}."),
-        )  # fmt: skip
-        width, given = first[0].weight.shape[0], f"with channels={channels} and reduction={reduction}"
-        norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-        core.expect_all(
-            (width != channels // reduction or width >= 8, f"{given}, C // r leaves {width} hidden channels; the "
-             "recipe keeps at least 8."),
-            (width != min(8, channels // reduction) or width == hidden, f"{given} you have {width} hidden channels: m "
-             "is the larger of 8 and C // r, not the smaller."),
-            (width == hidden, f"{given}, m = max(8, C // r) is {hidden}; your shared layer has {width} channels."),
-        )  # fmt: skip
-        for m in module.modules():
-            other = type(m).__module__.startswith("torch.nn") and "Norm" in type(m).__name__ and m not in norms
-            expect(not other, f"that is {type(m).__name__}; the recipe has batch normalisation.")
-        widths, bare = [m.num_features for m in norms], [m for m in found if m.bias is None]
-        wanted, has = 3 * channels * hidden + 3 * hidden + 2 * channels, sum(p.numel() for p in module.parameters())
-        numbers = f"{has:,} parameters instead of 3·C·m + 3·m + 2·C = {wanted:,}"
-        core.expect_all(
-            (norms, "there is no batch norm: it stands between the shared layer and h-swish, nn.BatchNorm1d(m) or 2d."),
-            (len(norms) == 1, f"there are {len(norms)} batch norms: one is enough, right behind the shared layer, for "
-             "rows and columns together."),
-            (widths == [hidden], f"your batch norm has {widths} channels: it stands right behind the shared layer, "
-             f"where there are m = {hidden}."),
-            (not bare, f"{len(bare)} of your three layers: no bias, {numbers}. The popular tutorial leaves them out; "
-             "the recipe has them."),
-            (has == wanted and all(m.running_mean is not None for m in norms), f"your module has {numbers}: is there "
-             "more in it than three layers and a batch norm, or has the batch norm no weights of its own?"),
-        )  # fmt: skip
-        self.reduce, self.expands, self.norm = first[0], back, norms[0]
-
-    @torch.no_grad()
-    def shuffle_(self) -> None:
-        """Weights far from 0, so that no gate can hide near 0.5, and each idea below leaves a trace."""
-        for layer in (self.reduce, *self.expands):
-            layer.weight.copy_(torch.randn_like(layer.weight) / layer.weight.shape[1] ** 0.5)
-            layer.bias.copy_(torch.randn_like(layer.bias))
-        self.norm.weight.copy_(2 * torch.rand_like(self.norm.weight) + 2)
-        self.norm.bias.copy_(torch.randn_like(self.norm.bias))
-        self.norm.running_mean.copy_(torch.randn_like(self.norm.running_mean))
-        self.norm.running_var.copy_(torch.rand_like(self.norm.running_var) + 0.5)
-
-    def normalise(self, values: torch.Tensor, train: bool = False) -> torch.Tensor:
-        n = self.norm
-        mean, var = n.running_mean, n.running_var
-        if train:
-            mean, var = values.mean((0, 2)), values.var((0, 2), unbiased=False)
-        scale = n.weight / (var + n.eps).sqrt()
-        return (values - mean[:, None]) * scale[:, None] + n.bias[:, None]
-
-    @staticmethod
-    def times(layer: nn.Module, values: torch.Tensor) -> torch.Tensor:
-        weight = layer.weight.detach().flatten(1)
-        return torch.einsum("oi,bil->bol", weight, values) + layer.bias.detach()[:, None]
-
-
-@torch.no_grad()
-def _scores(x, layers, activation=F.hardswish, pool=None, train=False, order="norm first"):
-    """Before the sigmoids: (rows (B, C, H), columns (B, C, W)) for either order of the two expanding layers."""
-    rows, columns = (x.mean(3), x.mean(2)) if pool is None else pool(x)
-    hidden = layers.times(layers.reduce, torch.cat([rows, columns], 2))  # (B, m, H + W)
-    if order == "norm first":
-        hidden = activation(layers.normalise(hidden, train))
-    elif order == "activation first":
-        hidden = layers.normalise(activation(hidden), train)
-    elif order == "no norm":
-        hidden = activation(hidden)
-    elif order == "apart":
-        parts = hidden.split([rows.shape[2], columns.shape[2]], 2)
-        hidden = activation(torch.cat([layers.normalise(part, train) for part in parts], 2))
-    parts = hidden.split([rows.shape[2], columns.shape[2]], 2)
-    for a, b in (layers.expands, layers.expands[::-1]):
-        yield layers.times(a, parts[0]), layers.times(b, parts[1])
-
-
-def _gates(x, layers, **options):
-    for rows, columns in _scores(x, layers, **options):
-        yield rows.sigmoid()[..., None], columns.sigmoid()[:, :, None]
-
-
-def _module_mistakes(x: torch.Tensor, layers: _Layers) -> Iterator[tuple[torch.Tensor, str]]:
-    b, c, h, w = x.shape
-    for rows, columns in _scores(x, layers):
-        yield from _mixing_mistakes(x, rows[..., None], columns[:, :, None])
-    for activation, idea in (
-        (torch.relu, "that is ReLU behind the batch norm, as in the popular tutorial; the recipe has h-swish."),
-        (F.silu, "that is swish (SiLU), the smooth original; the recipe has h-swish, F.hardswish."),
-        (F.hardsigmoid, "that is h-sigmoid; h-swish is x times it, F.hardswish."),
-        (F.relu6, "that is ReLU6; the recipe has h-swish, which is x · ReLU6(x + 3) / 6."),
-        (F.gelu, "that is GELU; the recipe has h-swish, F.hardswish."),
-        (torch.sigmoid, "a sigmoid stands behind the batch norm: h-swish goes there, the sigmoids to the end."),
-        (torch.tanh, "tanh stands behind the batch norm: h-swish goes there."),
-        (F.leaky_relu, "that is a leaky ReLU; the recipe has h-swish, F.hardswish."),
-        (lambda v: v, "nothing bends between the layers: h-swish goes behind the batch norm."),
-        (lambda v: F.hardswish(F.hardswish(v)), "h-swish is applied twice."),
-    ):
-        for row, column in _gates(x, layers, activation=activation):
-            yield x * row * column, idea
-    for order, idea in (
-        ("activation first", "h-swish comes before the batch norm: first normalise, then h-swish."),
-        ("no norm", "your batch norm is built, but forward does not use it."),
-    ):
-        for row, column in _gates(x, layers, order=order):
-            yield x * row * column, idea
-    mean = x.mean((2, 3))[..., None]
-    for pool, idea in (
-        (lambda x: (x.amax(3), x.amax(2)), "you pool by the largest value: take the mean of each row and column."),
-        (lambda x: (x.sum(3), x.sum(2)), "you add up rows and columns without dividing: take the mean."),
-        (lambda x: (mean.expand(b, c, h), mean.expand(b, c, w)), "every row and column got the mean of the whole "
-         "image, which forgets where: pool along one axis only."),
-        (lambda x: tuple(v.mean(0, keepdim=True).expand_as(v) for v in (x.mean(3), x.mean(2))), "you averaged over "
-         "the batch: each image has gates of its own."),
-        (lambda x: (x.reshape(b, c, w, h).mean(2), x.reshape(b, c, w, h).mean(3)), "view and reshape scramble rows "
-         "and columns: average along the dimension itself, or use transpose."),
-        (lambda x: (x.mean(3), x.reshape(b, c, w, h).mean(3)), "view and reshape scramble rows "
-         "and columns: average along the dimension itself, or use transpose."),
-    ):  # fmt: skip
-        for row, column in _gates(x, layers, pool=pool):
-            yield x * row * column, idea
-
-
-def _mixing_mistakes(x: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> list[tuple[torch.Tensor, str]]:
-    """From the scores of rows (B, C, H, 1) and columns (B, C, 1, W) on."""
-    row, column = rows.sigmoid(), columns.sigmoid()
-    added, upside_down = (
-        "you added the gates to x: a gate multiplies.",
-        "open and closed are turned round: multiply by ",
-    )
-    upside_down += "the gate, not 1 − gate."
-    compete = "your gates come from a softmax, so {} compete for a sum of 1; a sigmoid opens and closes each by itself."
-    one_row, one_column = row.mean(2, keepdim=True), column.mean(3, keepdim=True)
-    mistakes = [
-        (x * (row + column), "you added the two gates: a position counts only if its row *and* its column are open."),
-        (x * (row + column) / 2, "you averaged the two gates: a position counts if its row *and* its column are open."),
-        (x * torch.maximum(row, column), "you took the larger of the two gates: multiply by both."),
-        (x * torch.minimum(row, column), "you took the smaller of the two gates: multiply by both."),
-        (x * row, "the column gates are missing: x is multiplied by the row gates only."),
-        (x * column, "the row gates are missing: x is multiplied by the column gates only."),
-        (x + x * row * column, "you added x once more (a residual): here x is only scaled."),
-        (x + row * column, added),
-        (x + row + column, added),
-        ((row * column).expand_as(x), "you return the gates themselves: multiply x by them."),
-        (x * (1 - row) * (1 - column), upside_down),
-        (x * (1 - row * column), upside_down),
-        (x * one_row * column, "the row gates are averaged to one number: each row has its own."),
-        (x * row * one_column, "the column gates are averaged to one number: each has its own."),
-        (x * one_row * one_column, "your gates are averaged to one number per channel, as in SE: each row and each "
-         "column has its own."),
-        (x * row[:1] * column[:1], "every image got the gates of the first one: each has gates of its own."),
-        (x * (row * column) ** 2, "the gates are applied twice."),
-        (x * row.mean(1, keepdim=True) * column.mean(1, keepdim=True), "your gates are averaged over the channels: "
-         "each channel has gates of its own."),
-        (x * rows * columns, "there is no sigmoid: your gates can be negative or larger than 1."),
-        (x * row * columns, "there is no sigmoid on the column gates."),
-        (x * rows * column, "there is no sigmoid on the row gates."),
-        (x * (rows * columns).sigmoid(), "a sigmoid of the product: squash each direction first, then multiply."),
-        (x * (rows + columns).sigmoid(), "a sigmoid of the sum: squash each direction first, then multiply."),
-        (x * rows.softmax(2) * columns.softmax(3), compete.format("rows (and columns)")),
-        (x * rows.softmax(1) * columns.softmax(1), compete.format("channels")),
-    ]  # fmt: skip
-    for squash, idea in (
-        (lambda v: v.sigmoid().sigmoid(), "the sigmoid is applied twice."),
-        (lambda v: v.relu().sigmoid(), "a ReLU stands before the sigmoids: no gate can go below 0.5. Leave it out."),
-        (torch.relu, "a ReLU has no upper end: a sigmoid keeps the gates in (0, 1)."),
-        (torch.tanh, "tanh may be negative: a sigmoid keeps the gates in (0, 1)."),
-        (lambda v: v.clamp(0, 1), "you cut the gates off at 0 and 1, where no gradient gets through: a sigmoid is "
-         "smooth everywhere."),
-        (F.hardsigmoid, "that is the hard sigmoid; the recipe has h-swish in the middle and the smooth sigmoid at the "
-         "end."),
-    ):  # fmt: skip
-        mistakes.append((x * squash(rows) * squash(columns), idea))
-    if x.shape[2] == x.shape[3]:
-        turned = "the gates have changed places: those made from row means are laid along the columns, and the other "
-        turned += "way round. For a square x nothing complains. A row's gate belongs at (B, C, H, 1)."
-        both = (rows.mT + columns).sigmoid()
-        mixed = "you mixed rows and columns after the shared layer: split, and give each direction its own."
-        mistakes += [(x * row.mT * column.mT, turned), (x * both * both.mT, mixed)]
-    return mistakes
-
-
-def _check_gate(module: nn.Module, x: torch.Tensor, result: torch.Tensor) -> None:
-    _, c, h, w = x.shape
-    gate = result / x
-    core.expect_gates(gate)
-    core.expect_alone(module, x, result, "pool over H or W only. (This is evaluation mode, without batch statistics.)")
-    if h < 2 or w < 2:
-        return
-    expect(
-        not core.even(gate, 2, 3, tolerance=1e-3),
-        "all positions of a channel get the same gate, as in SE: pool along one axis at a time, so that the other one "
-        "still says where.",
-    )
-    for axis, name in ((2, "row"), (3, "column")):
-        alike = core.even(gate, axis, tolerance=1e-3)
-        expect(not alike, f"all {name}s get the same gate: the {name} gates are missing or averaged away.")
-    across = gate[:, :, :-1, :-1] * gate[:, :, 1:, 1:] - gate[:, :, :-1, 1:] * gate[:, :, 1:, :-1]
-    expect(
-        across.abs().max() < 1e-3,
-        "within a channel, your gate is not one number per row times one number per column: how do you combine the "
-        "two directions?",
-    )
-    changed = x.clone()
-    changed[0, :, 0, 0] += torch.rand(c)
-    other = call(module, changed) / changed
-    core.expect_all(
-        (torch.allclose(other[:, :, 1:, 1:], gate[:, :, 1:, 1:], atol=1e-3), "change the upper left position, and "
-         "gates change that belong to other rows and columns: does each row's gate come from that row alone, and each "
-         "column's from that column?"),
-        (not torch.allclose(other, gate, atol=1e-4), "your gates do not depend on the image: its row and column "
-         "means must go through the layers."),
+def find(module: nn.Module, c: int, r: int) -> tuple:
+    """Shared layer, the two layers back, batch norm, by their sizes; says what is wrong with them."""
+    m, kinds = max(8, c // r), (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
+    norms = [layer for layer in module.modules() if isinstance(layer, kinds)]
+    expect(norms, "there is no batch norm: nn.BatchNorm1d(m) or 2d stands between the shared layer and h-swish.")
+    batch = isinstance(norms[0], nn.modules.batchnorm._BatchNorm)
+    rest = [p for p in module.parameters() if not any(p is own for norm in norms for own in norm.parameters())]
+    plain = all(getattr(layer, "groups", 1) == 1 for layer in module.modules())
+    weights, biases = [[p for p in rest if (p.squeeze().dim() > 1) == many] for many in (True, False)]
+    ends, starts = [[p for p in biases if p.numel() == size] for size in (c, m)]
+    back, down = [[p for p in weights if (p.squeeze().shape[0] == c) == end] for end in (True, False)]
+    if len(back) == 1 and len(ends) == 2:  # bare parameters, used as s @ W
+        down, back = back, down
+    width = down[0].numel() // c if down else 0
+    has, wanted = sum(p.numel() for p in module.parameters()), 3 * c * m + 3 * m + 2 * c
+    numbers = f"{has:,} parameters instead of 3·C·m + 3·m + 2·C = {wanted:,}"
+    expect_all(
+        (plain and all(p.squeeze().dim() == 2 for p in weights), "a convolution has groups, or a window "
+         "larger than 1: it should mix all channels of one position."),
+        (len(down) != 2, "rows and columns have a first layer each: they share one, applied to all H + W numbers."),
+        (len(down) != 1 or len(back) != 1, "there is one layer back to C for both: each direction has its own."),
+        (len(down) == 1 and len(back) == 2, f"one shared layer from {c} to m = max(8, C // r) = {m} channels and two "
+         f"layers back are wanted; your weights: {', '.join(shape_of(*p.shape) for p in weights) or 'none'}."),
+        (width == m, f"with channels={c}, reduction={r} m = max(8, C // r) is {m}, yours is {width}."),
+        (batch, f"that is {type(norms[0]).__name__}; the recipe has batch normalisation."),
+        (len(norms) == 1, f"there are {len(norms)} batch norms: one is enough, right after the shared layer."),
+        (not batch or norms[0].num_features == m, f"batch norm has m = {m} channels, after the shared layer."),
+        (len(biases) >= 3, f"{3 - len(biases)} of your three layers: no bias, {numbers}. The popular tutorial leaves "
+         "them out; the recipe has them."),
+        (has == wanted and len(starts) == 1 and batch and norms[0].running_mean is not None, f"your module has "
+         f"{numbers}: is there more in it, or does the batch norm lack weights or running statistics?"),
+        (not back or not back[0].any() or not torch.equal(back[0], back[-1]), "both layers back start with "
+         "the same weights: is one a copy, or a seed set twice?"),
+        (all(p.requires_grad for p in rest), "requires_grad is off for some parameters: they cannot learn."),
     )  # fmt: skip
+    return (down[0], starts[0]), (back[0], ends[0]), (back[1], ends[1]), norms[0]
 
 
-def _check_training(module: nn.Module, x: torch.Tensor, layers: _Layers) -> None:
-    module.train()
-    result = call(module, x, hints=STOPPED)
-    right = [x * row * column for row, column in _gates(x, layers, train=True)]
-    apart = [x * row * column for row, column in _gates(x, layers, train=True, order="apart")]
-    if not any(same(result, one) for one in right):
-        expect(
-            not any(same(result, one) for one in apart),
-            "in training, your batch norm sees rows and columns one after the other: join them first, so that it "
-            "normalises all H + W numbers together.",
-        )
-        raise WrongIdea(
-            "right in evaluation mode, but in training mode the result is another one: is the batch norm fed with all "
-            "H + W numbers at once, and is there dropout?"
-        )
-    module.eval()
+def fill(layers: tuple, module: nn.Module, c: int) -> tuple:
+    """Weights far from 0, so that no gate can hide near 0.5; then see which layer makes the gates of the rows."""
+    shared, rows, columns, norm = layers
+    for weight, bias in (shared, rows, columns):
+        weight.data = torch.randn_like(weight) * (bias.numel() / weight.numel()) ** 0.5
+        bias.data = torch.randn_like(bias)
+    norm.weight.data, norm.bias.data = 2 * torch.rand_like(norm.weight) + 2, torch.randn_like(norm.bias)
+    norm.running_mean, norm.running_var = torch.randn_like(norm.bias.data), torch.rand_like(norm.bias.data) + 0.5
+    kept, rows[0].data = rows[0].data, torch.zeros_like(rows[0])
+    x = core.away_from_zero(3, c, 6, 6)
+    gate = call(module, x) / x
+    rows[0].data = kept
+    return (shared, columns, rows, norm) if gate.std(3).mean() < 1e-3 * gate.std(2).mean() else layers
+
+
+def expect_row_times_column(module: nn.Module, x: torch.Tensor, result: torch.Tensor) -> None:
+    gate, changed = result / x, x.clone()
+    core.expect_gates(gate)
+    core.expect_alone(module, x, result, "pool over H or W only.")
+    across = gate[:, :, :-1, :-1] * gate[:, :, 1:, 1:] - gate[:, :, :-1, 1:] * gate[:, :, 1:, :-1]
+    changed[0, :, 0, 0] += torch.rand(x.shape[1])
+    other = call(module, changed) / changed
+    how = "in a channel, your gate is not a number per row times a number per column: how do you combine them?"
+    own = "change the upper left position, and gates of other rows and columns change: each comes from its own."
+    expect(across.abs().lt(1e-3).all(), how)
+    expect(torch.allclose(other[:, :, 1:, 1:], gate[:, :, 1:, 1:], atol=1e-3), own)

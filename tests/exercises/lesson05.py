@@ -1,10 +1,13 @@
 """Answers to the exercises of lesson 05; what the names mean is said in __init__.py."""
 
+import copy
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from attn_lessons import check
+from attn_lessons.check.lesson05 import AFTER, JOIN, POOL, STEPS, ca, pooled
 
 
 # --------------------------------------------------------------------------------------------------- exercise 1
@@ -30,83 +33,74 @@ def pooled_with_einsum(x):
     return torch.cat((rows, columns), dim=-1)
 
 
+def by_step(**steps):
+    """A wrong answer from the check's own reference; right where the wrong one has not the shape that is asked for."""
+
+    def attempt(x):
+        try:
+            wrong = pooled(x, **steps)
+        except RuntimeError:
+            wrong = x
+        return wrong if wrong.shape == pool_both(x).shape else pool_both(x)
+
+    return attempt
+
+
 def in_place(x):
     x -= x.mean()
     return pool_both(x)
 
 
-def wrong_view(x):
+def filled(x):
     b, c, h, w = x.shape
-    return torch.cat([x.mean(3), x.view(b, c, w, h).mean(3)], 2)
+    result = torch.zeros(b, c, h + w)
+    result[..., :h], result[..., h:] = x.mean(3), x.mean(2)
+    return result
 
 
-def view_joined(x):
-    b, c, h, w = x.shape
-    return torch.cat([x.mean(3), x.mean(2)], 2).mT.reshape(b, c, h + w)
+def returns_in_a_loop(x):
+    for i in range(x.shape[2]):
+        return torch.cat([x[:, :, i].mean(2, True).expand(-1, -1, x.shape[2]), x.mean(2)], 2)
 
 
-def square_only(x):
-    return torch.stack([x.mean(3), x.mean(2)], 2).flatten(2)
-
-
-WRONG_POOLS = {
-    "columns first": (lambda x: torch.cat([x.mean(2), x.mean(3)], 2), "rows first, then columns"),
-    "global mean repeated": (
-        lambda x: x.mean((2, 3))[..., None].expand(*x.shape[:2], sum(x.shape[2:])),
-        "forgets where",
-    ),
-    "max": (lambda x: torch.cat([x.amax(3), x.amax(2)], 2), "largest"),
-    "sum": (lambda x: torch.cat([x.sum(3), x.sum(2)], 2), "without dividing"),
-    "median": (lambda x: torch.cat([x.median(3).values, x.median(2).values], 2), "median"),
+WRONG_POOLS = {  # beside those of the tables
     "stacked": (lambda x: torch.stack([x.mean(3), x.mean(2)], 2), "new axis"),
     "stacked in front": (lambda x: torch.stack([x.mean(3), x.mean(2)]), "new axis"),
-    "stacked behind": (lambda x: torch.stack([x.mean(3), x.mean(2)], -1), "new axis"),
     "transposed": (lambda x: pool_both(x).mT, "channels in the middle"),
     "joined along channels": (lambda x: torch.cat([x.mean(3), x.mean(2)], 1), "along the channels"),
     "joined along the batch": (lambda x: torch.cat([x.mean(3), x.mean(2)]), "along the batch"),
-    "square only": (square_only, "not for every other"),
-    "view instead of transpose": (wrong_view, "cut the numbers in another order"),
-    "view after joining": (view_joined, "cut the numbers in another order"),
-    "rows twice": (lambda x: torch.cat([x.mean(3), x.mean(3)], 2), "row means twice"),
-    "columns twice": (lambda x: torch.cat([x.mean(2), x.mean(2)], 2), "column means twice"),
+    "square only": (lambda x: torch.stack([x.mean(3), x.mean(2)], 2).flatten(2), "not for every other"),
     "rows only": (lambda x: x.mean(3), "only one direction"),
-    "columns only": (lambda x: x.mean(2), "only one direction"),
     "global mean": (lambda x: x.mean((2, 3)), "one axis at a time"),
     "row plus column": (lambda x: x.mean(3, keepdim=True) + x.mean(2, keepdim=True), "side by side"),
-    "added": (lambda x: x.mean(3) + x.mean(2) if x.shape[2] == x.shape[3] else None, "side by side"),
-    "alternating": (
-        lambda x: torch.stack([x.mean(3), x.mean(2)], 3).flatten(2) if x.shape[2] == x.shape[3] else pool_both(x),
-        "alternate",
-    ),
-    "centred": (lambda x: pool_both(x) - x.mean((2, 3))[..., None], "mean of the whole image off"),
-    "wrong axes": (lambda x: torch.cat([x.mean(1), x.mean(1)], 1), "over the channels"),
-    "flattened": (lambda x: x.flatten(2), "pool before"),
+    "added": (lambda x: x.mean(3) + x.mean(2), "side by side"),
+    "wrong axes": (lambda x: torch.cat([x.mean(1), x.mean(1)], 1), "wrong dimension is gone"),
+    "flattened": (lambda x: x.flatten(2), "every position is still there"),
     "axis left over": (lambda x: pool_both(x)[..., None], "axis of size 1 is left over"),
-    "keepdim": (lambda x: torch.cat([x.mean(3, True), x.mean(2, True)], 2), "Two tensors can be joined"),
-    "channels averaged": (lambda x: pool_both(x).mean(1), "channels as well"),
-    "batch averaged": (lambda x: pool_both(x).mean(0), "images as well"),
-    "divided by the wrong size": (
-        lambda x: torch.cat([x.sum(3) / x.shape[2], x.sum(2) / x.shape[3]], 2),
-        "divided by the other",
-    ),
-    "flipped": (lambda x: torch.cat([x.mean(3).flip(2), x.mean(2)], 2), "bottom up"),
-    "sigmoid": (lambda x: pool_both(x).sigmoid(), "sigmoid comes later"),
+    "keepdim": (lambda x: torch.cat([x.mean(3, True), x.mean(2, True)], 2), "joined"),
+    "channels averaged": (lambda x: pool_both(x).mean(1), "the images as well"),
+    "batch averaged": (lambda x: pool_both(x).mean(0), "the images as well"),
+    "two at once": (lambda x: torch.cat([x.amax(2), x.amax(3)], 2), "come first: rows first, then columns. And: "),
     "detached": (lambda x: pool_both(x.detach()), "gradient"),
+    "half detached": (lambda x: torch.cat([x.mean(3), x.detach().mean(2)], 2), "gradient"),
+    "numpy": (lambda x: torch.from_numpy(pool_both(x).detach().numpy()), "gradient"),
+    "float32 always": (lambda x: pool_both(x.float()), "float64"),
+    "zeros without dtype": (filled, "float64"),
     "in place": (in_place, "in place"),
     "two tensors": (lambda x: (x.mean(3), x.mean(2)), "a single tensor"),
     "no return": (lambda x: None, "return"),
+    "exit": (lambda x: exit(), "SystemExit"),
     "squeeze()": (lambda x: pool_both(x).squeeze(), "axis of the single image"),
-    "everything mixed in": (lambda x: pool_both(x) + x.mean((2, 3))[..., None], "other numbers of yours change"),
-    "only the first column of each row": (lambda x: torch.cat([x[..., 0], x[:, :, 0]], 2), "should both change"),
-    "weighted": (lambda x: pool_both(x) * 2, "not the plain mean"),
+    "the whole image mixed in": (lambda x: pool_both(x) + x.mean((2, 3))[..., None] / 2, "other numbers of yours"),
+    "only some columns": (lambda x: torch.cat([x[..., :2].mean(3), x[:, :, :2].mean(2)], 2), "should change"),
+    "weighted": (lambda x: pool_both(x) * 3, "should change, by"),
+    "return in a loop": (returns_in_a_loop, "inside your loop"),
 }  # fmt: skip
 
 
 # --------------------------------------------------------------------------------------------------- exercise 2
 class CA(nn.Module):
     """The solution; the wrong answers below override one step of it each."""
-
-    activation = staticmethod(F.hardswish)
 
     def __init__(self, channels, reduction):
         super().__init__()
@@ -118,11 +112,11 @@ class CA(nn.Module):
         self.rows = nn.Conv1d(hidden, channels, 1, bias=bias)
         self.columns = nn.Conv1d(hidden, channels, 1, bias=bias)
 
+    def hidden(self, both):
+        return F.hardswish(self.norm(self.shared(both)))
+
     def pool(self, x):
         return torch.cat([x.mean(3), x.mean(2)], 2)
-
-    def hidden(self, both):
-        return self.activation(self.norm(self.shared(both)))
 
     def scores(self, x):
         rows, columns = self.hidden(self.pool(x)).split(x.shape[2:], 2)
@@ -145,14 +139,6 @@ def combine(formula):
     return wrong(forward=lambda m, x: formula(x, *m.gates(x)))
 
 
-def raw(formula):
-    return wrong(forward=lambda m, x: formula(x, *m.scores(x)))
-
-
-def acts(function):
-    return wrong(activation=staticmethod(function))
-
-
 def width(formula):
     def init(self, channels, reduction):
         nn.Module.__init__(self)
@@ -161,12 +147,28 @@ def width(formula):
     return wrong(__init__=init)
 
 
-def without_bias(self, channels, hidden):
-    CA.layers(self, channels, hidden, bias=False)
+def built(make):
+    """`make(self, channels, hidden)` changes what the solution has built."""
+
+    def layers(self, channels, hidden):
+        CA.layers(self, channels, hidden)
+        make(self, channels, hidden)
+
+    return {"layers": layers}
 
 
-def pools(rows, columns):
-    return wrong(pool=lambda m, x: torch.cat([rows(x), columns(x)], 2))
+def module_by_step(**steps):
+    """The solution with wrong steps, from the check's own reference; right where these do not fit together."""
+
+    def forward(self, x):
+        layers = [(layer.weight, layer.bias) for layer in (self.shared, self.rows, self.columns)]
+        try:
+            result = ca(x, (*layers, self.norm), self.training, **steps)
+        except (RuntimeError, ValueError):
+            result = x[None]
+        return result if result.shape == x.shape else CA.forward(self, x)
+
+    return wrong(forward=forward)
 
 
 class TwoFirstLayers(CA):
@@ -174,73 +176,20 @@ class TwoFirstLayers(CA):
         super().layers(channels, hidden)
         self.shared2, self.norm2 = nn.Conv1d(channels, hidden, 1), nn.BatchNorm1d(hidden)
 
-    def scores(self, x):
-        rows = F.hardswish(self.norm(self.shared(x.mean(3))))
-        columns = F.hardswish(self.norm2(self.shared2(x.mean(2))))
-        return self.rows(rows)[..., None], self.columns(columns)[:, :, None]
-
 
 class OneLayerBack(CA):
     def layers(self, channels, hidden):
         super().layers(channels, hidden)
-        del self.columns
-
-    def scores(self, x):
-        rows, columns = self.rows(self.hidden(self.pool(x))).split(x.shape[2:], 2)
-        return rows[..., None], columns[:, :, None]
-
-
-class TwoNorms(CA):
-    def layers(self, channels, hidden):
-        super().layers(channels, hidden)
-        self.norm2 = nn.BatchNorm1d(hidden)
-
-    def hidden(self, both):
-        return F.hardswish(self.norm2(self.norm(self.shared(both))))
-
-
-class NormedApart(CA):
-    def scores(self, x):
-        return self.rows(self.hidden(x.mean(3)))[..., None], self.columns(self.hidden(x.mean(2)))[:, :, None]
+        self.columns = self.rows
 
 
 class NoNorm(CA):
     def layers(self, channels, hidden):
         super().layers(channels, hidden)
-        del self.norm
-
-    def hidden(self, both):
-        return F.hardswish(self.shared(both))
+        self.norm = nn.Identity()
 
 
-class Layered(CA):
-    def layers(self, channels, hidden):
-        super().layers(channels, hidden)
-        self.norm = nn.LayerNorm(hidden)
-
-    def hidden(self, both):
-        return F.hardswish(self.norm(self.shared(both).mT).mT)
-
-
-class Instanced(CA):
-    def layers(self, channels, hidden):
-        super().layers(channels, hidden)
-        self.norm = nn.InstanceNorm1d(hidden, affine=True)
-
-
-class Grouped(CA):
-    def layers(self, channels, hidden):
-        super().layers(channels, hidden)
-        self.shared = nn.Conv1d(channels, hidden, 1, groups=8)
-
-
-class WideWindow(CA):
-    def layers(self, channels, hidden):
-        super().layers(channels, hidden)
-        self.shared = nn.Conv1d(channels, hidden, 3, padding=1)
-
-
-class SplitInHalf(CA):
+class InHalves(CA):
     def scores(self, x):
         rows, columns = self.hidden(self.pool(x)).chunk(2, 2)
         return self.rows(rows)[..., None], self.columns(columns)[:, :, None]
@@ -252,42 +201,14 @@ class NoSplit(CA):
         return self.rows(hidden)[..., None], self.columns(hidden)[:, :, None]
 
 
-class SplitAtW(CA):
-    def scores(self, x):
-        first, second = self.hidden(self.pool(x)).split(x.shape[:1:-1], 2)
-        return self.columns(second)[..., None], self.rows(first)[:, :, None]
-
-
-class Mixed(CA):
-    def scores(self, x):
-        row, column = super().scores(x)
-        both = row.mT + column if x.shape[2] == x.shape[3] else 0
-        return row if x.shape[2] != x.shape[3] else both.mT, column if x.shape[2] != x.shape[3] else both
-
-
 class InList(CA):
-    def layers(self, channels, hidden):
-        self.all = [nn.Conv1d(channels, hidden, 1), nn.Conv1d(hidden, channels, 1), nn.Conv1d(hidden, channels, 1)]
+    def __init__(self, channels, reduction):
+        nn.Module.__init__(self)
+        self.all = [nn.Conv1d(channels, 8, 1), nn.Conv1d(8, channels, 1), nn.Conv1d(8, channels, 1)]
 
     def forward(self, x):
         rows, columns = F.hardswish(self.all[0](self.pool(x))).split(x.shape[2:], 2)
         return x * self.all[1](rows).sigmoid()[..., None] * self.all[2](columns).sigmoid()[:, :, None]
-
-
-class PlainSE(CA):
-    def pool(self, x):
-        return x.mean((2, 3))[..., None].expand(*x.shape[:2], sum(x.shape[2:]))
-
-
-class Dropped(CA):
-    def hidden(self, both):
-        return F.dropout(super().hidden(both), 0.5, self.training)
-
-
-class Softplus(CA):
-    def gates(self, x):
-        row, column = self.scores(x)
-        return 1 - (-F.softplus(row)).exp() ** 2, column.sigmoid()
 
 
 class InPlaceCA(CA):
@@ -296,83 +217,54 @@ class InPlaceCA(CA):
         return x
 
 
-class NoForward(CA):
-    forward = nn.Module.forward
+def without_bias(self, channels, hidden):
+    CA.layers(self, channels, hidden, bias=False)
 
 
-def swapped(x, row, column):
-    return x * row.mT * column.mT
+def tied(self, *sizes):
+    self.columns.weight = self.rows.weight
 
 
-def scrambled(x):
-    b, c, h, w = x.shape
-    return x.reshape(b, c, w, h).mean(3)
+def copied(self, *sizes):
+    self.columns = copy.deepcopy(self.rows)
 
 
-WRONG_CAS = {
+WRONG_CAS = {  # beside those of the tables
     "two first layers": (TwoFirstLayers, "they share one"),
     "one layer back": (OneLayerBack, "each direction has its own"),
-    "gates swapped": (combine(swapped), "changed places"),
-    "gates added": (combine(lambda x, r, c: x * (r + c)), "added the two gates"),
-    "gates averaged": (combine(lambda x, r, c: x * (r + c) / 2), "averaged the two gates"),
-    "gated copies added": (combine(lambda x, r, c: x * r + x * c), "added"),
-    "no sigmoid": (raw(lambda x, r, c: x * r * c), "no sigmoid"),
-    "sigmoid on rows only": (raw(lambda x, r, c: x * r.sigmoid() * c), "no sigmoid on the column"),
-    "sigmoid of the product": (raw(lambda x, r, c: x * (r * c).sigmoid()), "sigmoid of the product"),
-    "sigmoid of the sum": (raw(lambda x, r, c: x * (r + c).sigmoid()), "sigmoid of the sum"),
-    "softmax over positions": (raw(lambda x, r, c: x * r.softmax(2) * c.softmax(3)), "compete"),
-    "softmax over channels": (raw(lambda x, r, c: x * r.softmax(1) * c.softmax(1)), "compete"),
-    "tanh": (raw(lambda x, r, c: x * r.tanh() * c.tanh()), "tanh"),
-    "hard sigmoid": (raw(lambda x, r, c: x * F.hardsigmoid(r) * F.hardsigmoid(c)), "hard sigmoid"),
-    "no floor": (width(lambda c, r: c // r), "keeps at least 8"),
-    "min instead of max": (width(lambda c, r: min(8, c // r)), "not the smaller"),
-    "reduction ignored": (width(lambda c, r: c // 2 + 1), "max(8, C // r)"),
+    "tied": (wrong(**built(tied)), "each direction has its own"),
+    "copied": (wrong(**built(copied)), "same weights"),
+    "frozen": (wrong(**built(lambda m, c, h: m.rows.requires_grad_(False))), "requires_grad"),
+    "swapped": (combine(lambda x, r, c: x * r.mT * c.mT), "changed places"),
+    "columns joined first": (wrong(pool=lambda m, x: CA.pool(m, x.mT)), "changed places"),
+    "no floor": (width(lambda c, r: c // r), "max(8, C // r) is 8"),
+    "min instead of max": (width(lambda c, r: min(8, c // r)), "max(8, C // r) is 11"),
+    "reduction ignored": (width(lambda c, r: c), "max(8, C // r)"),
+    "rounded": (width(lambda c, r: max(8, round(c / r))), "max(8, C // r) is 11"),
     "no split": (NoSplit, "Broadcasting"),
-    "split in half": (SplitInHalf, "works for a square x"),
-    "split at W": (SplitAtW, "changed places"),
-    "rows and columns mixed": (Mixed, "give each direction its own"),
-    "row gate averaged": (combine(lambda x, r, c: x * r.mean(2, True) * c), "averaged to one number: each row"),
-    "column gate averaged": (combine(lambda x, r, c: x * r * c.mean(3, True)), "column gates are averaged"),
-    "both averaged": (combine(lambda x, r, c: x * r.mean(2, True) * c.mean(3, True)), "as in SE"),
-    "row gates only": (combine(lambda x, r, c: x * r), "column gates are missing"),
-    "column gates only": (combine(lambda x, r, c: x * c), "row gates are missing"),
-    "residual": (combine(lambda x, r, c: x + x * r * c), "residual"),
-    "returns the gates": (combine(lambda x, r, c: r * c), "multiply x"),
-    "gates over channels": (combine(lambda x, r, c: x * r.mean(1, True) * c.mean(1, True)), "over the channels"),
-    "first image's gates": (combine(lambda x, r, c: x * r[:1] * c[:1]), "first one"),
+    "in halves": (InHalves, "works for a square x"),
+    "two at once": (module_by_step(act=torch.relu, pool=lambda x: (x.sum(3), x.sum(2))), "And: that is ReLU"),
     "detached": (combine(lambda x, r, c: x * r.detach() * c.detach()), "no gradient reaches"),
-    "relu": (acts(torch.relu), "popular tutorial"),
-    "swish": (acts(F.silu), "SiLU"),
-    "relu6": (acts(F.relu6), "ReLU6"),
-    "nothing bends": (acts(lambda v: v), "nothing bends"),
-    "sigmoid in the middle": (acts(torch.sigmoid), "a sigmoid stands behind"),
+    "x detached": (combine(lambda x, r, c: x.detach() * r * c), "part of the gradient"),
+    "means detached": (wrong(pool=lambda m, x: CA.pool(m, x.detach())), "part of the gradient"),
     "no batch norm": (NoNorm, "no batch norm"),
-    "norm not used": (wrong(hidden=lambda m, both: F.hardswish(m.shared(both))), "does not use it"),
-    "norm last": (wrong(hidden=lambda m, both: m.norm(F.hardswish(m.shared(both)))), "comes before the batch norm"),
-    "layer norm": (Layered, "LayerNorm"),
-    "groups": (Grouped, "groups"),
-    "instance norm": (Instanced, "InstanceNorm1d"),
-    "sigmoid twice": (combine(lambda x, r, c: x * r.sigmoid() * c.sigmoid()), "sigmoid is applied twice"),
-    "relu before the sigmoid": (raw(lambda x, r, c: x * r.relu().sigmoid() * c.relu().sigmoid()), "below 0.5"),
-    "relu gates": (raw(lambda x, r, c: x * r.relu() * c.relu()), "no upper end"),
-    "clamped gates": (raw(lambda x, r, c: x * r.clamp(0, 1) * c.clamp(0, 1)), "cut the gates off"),
-    "two norms": (TwoNorms, "one is enough"),
-    "normed apart": (NormedApart, "one after the other"),
-    "no biases": (wrong(layers=without_bias), "no bias"),
-    "window of 3": (WideWindow, "kernel size 1"),
-    "max pool": (pools(lambda x: x.amax(3), lambda x: x.amax(2)), "largest"),
-    "sum pool": (pools(lambda x: x.sum(3), lambda x: x.sum(2)), "without dividing"),
-    "global mean": (PlainSE, "forgets where"),
-    "batch average": (
-        wrong(pool=lambda m, x: CA.pool(m, x).mean(0, True).expand(len(x), -1, -1)),
-        "over the batch",
+    "layer norm": (wrong(**built(lambda m, c, h: setattr(m, "norm", nn.GroupNorm(1, h)))), "GroupNorm"),
+    "instance norm": (wrong(**built(lambda m, c, h: setattr(m, "norm", nn.InstanceNorm1d(h)))), "InstanceNorm1d"),
+    "window of 3": (wrong(**built(lambda m, c, h: setattr(m, "shared", nn.Conv1d(c, h, 3, 1, 1)))), "window"),
+    "two norms": (wrong(**built(lambda m, c, h: setattr(m, "norm2", nn.BatchNorm1d(h)))), "one is enough"),
+    "norm without weights": (
+        wrong(**built(lambda m, c, h: setattr(m, "norm", nn.BatchNorm1d(h, affine=False)))), "is there more in it"
     ),
-    "view scrambles": (pools(lambda x: x.mean(3), scrambled), "scramble"),
+    "no biases": (wrong(layers=without_bias), "no bias"),
+    "dropout": (wrong(hidden=lambda m, z: F.dropout(CA.hidden(m, z), 0.5, m.training)), "dropout"),
+    "dropout always": (wrong(hidden=lambda m, z: F.dropout(CA.hidden(m, z))), "two calls"),
+    "another squash": (combine(lambda x, r, c: x * r**1.5 * c), "another formula"),
+    "squeezed image": (wrong(pool=lambda m, x: F.adaptive_avg_pool2d(x, (None, 1)).squeeze()), "split"),
+    "float32 always": (wrong(pool=lambda m, x: CA.pool(m, x.float())), "float64"),
     "layers in a list": (InList, "no parameters"),
-    "dropout": (Dropped, "dropout"),
-    "another squash": (Softplus, "another formula"),
     "in place": (InPlaceCA, "in place"),
-    "forward missing": (NoForward, "no forward"),
+    "forward missing": (wrong(forward=nn.Module.forward), "no forward"),
+    "forward calls itself": (wrong(forward=lambda m, x: m(x)), "never ends"),
     "no return": (combine(lambda x, r, c: None), "return"),
     "two tensors": (combine(lambda x, r, c: (x * r, x * c)), "a single tensor"),
     "joined numbers": (wrong(forward=lambda m, x: m.rows(m.hidden(m.pool(x)))), "split them"),
@@ -397,7 +289,8 @@ class FourAxes(nn.Module):
         columns = F.adaptive_avg_pool2d(x, (1, None)).permute(0, 1, 3, 2)
         hidden = self.act(self.bn(self.conv1(torch.cat([rows, columns], 2))))
         rows, columns = torch.split(hidden, [h, w], 2)
-        return x * self.conv_w(columns.permute(0, 1, 3, 2)).sigmoid() * self.conv_h(rows).sigmoid()
+        self.seen = self.conv_h(rows).sigmoid()  # kept for a picture: such a module cannot be deep-copied
+        return x * self.conv_w(columns.permute(0, 1, 3, 2)).sigmoid() * self.seen
 
 
 class Linears(nn.Module):
@@ -429,11 +322,31 @@ class Late(CA):
         return self.rows(hidden)[:, :, :h, None], self.columns(hidden)[:, :, None, h:]
 
 
+class Bare(nn.Module):
+    """Parameters without layers, used as s @ W + b."""
+
+    def __init__(self, c, r):
+        super().__init__()
+        m = max(8, c // r)
+        self.w0, self.b0 = nn.Parameter(torch.randn(c, m)), nn.Parameter(torch.zeros(m))
+        self.w1, self.b1 = nn.Parameter(torch.randn(m, c)), nn.Parameter(torch.zeros(c))
+        self.w2, self.b2 = nn.Parameter(torch.randn(m, c)), nn.Parameter(torch.zeros(c))
+        self.norm = nn.BatchNorm1d(m)
+
+    def forward(self, x):
+        b, c, h, w = x.shape
+        z = torch.cat([x.mean(3), x.mean(2)], 2).transpose(1, 2).reshape(-1, c) @ self.w0 + self.b0
+        z = F.hardswish(self.norm(z)).view(b, h + w, -1)
+        row, column = torch.sigmoid(z[:, :h] @ self.w1 + self.b1), torch.sigmoid(z[:, h:] @ self.w2 + self.b2)
+        return x * row.mT[..., None] * column.mT[:, :, None]
+
+
 EXERCISES = {
     "pool_both": (
         check.check_pool_both,
         [pool_both, pooled_with_loops, pooled_as_in_the_paper, pooled_with_einsum],
         WRONG_POOLS,
     ),
-    "ca": (check.check_ca, [CA, FourAxes, Linears, Late], WRONG_CAS),
+    "ca": (check.check_ca, [CA, FourAxes, Linears, Late, Bare], WRONG_CAS),
 }
+TABLES = {"pool_both": (by_step, {"pool": POOL, "join": JOIN, "after": AFTER}), "ca": (module_by_step, STEPS)}
