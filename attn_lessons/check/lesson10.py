@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from .core import WrongIdea, call, exercise, expect, expect_all, expect_shape, guarded, one_tensor, same, shape_of
+from .core import call, exercise, expect, expect_all, expect_shape, guarded, one_tensor, same, shape_of
 from .steps import SQUEEZE, Table, explain, other_axes
 
 STOPPED = {  # what torch says → what it means in this lesson
@@ -53,15 +53,12 @@ WEIGHTS: Table = {
 }
 ADD: Table = {
     "you took the mean over the channels: the weighted maps are added up.": lambda v: v.mean(1),
-    "you took the largest channel at each position: the weighted maps are added up.": lambda v: v.amax(1),
     "the ReLU comes before the sum: then no channel can take anything away.": lambda v: v.relu().sum(1),
 }
 CUT: Table = {
     "the ReLU is missing: a map of what speaks *for* the class has nothing below 0.": lambda v: v,
     "you took the absolute value: what speaks against the class would be bright as well.": torch.abs,
-    "you squared the sum: what speaks against the class would be bright as well.": torch.square,
     "you kept what is below 0: keep what is above.": lambda v: v.clamp(max=0),
-    "a sigmoid stands in place of the ReLU.": torch.sigmoid,
     "every image has the map of the first one: each has its own.": lambda v: v[:1].relu().expand_as(v),
 }
 CAM = {"given": GIVEN, "average": AVERAGE, "weights": WEIGHTS, "add": ADD, "cut": CUT}
@@ -70,13 +67,13 @@ CAM = {"given": GIVEN, "average": AVERAGE, "weights": WEIGHTS, "add": ADD, "cut"
 @exercise("one weight per channel, the mean of its gradient; what speaks for the class is kept: this is Grad-CAM.")
 def check_grad_cam(attempt: Callable) -> None:
     """Check exercise 1 of lesson 10: ``grad_cam(maps (n, C, h, w), gradients (n, C, h, w)) → (n, h, w)``."""
-    for n, c, h, w in ((3, 6, 5, 7), (5, 3, 6, 6), (1, 5, 3, 2), (3, 1, 5, 1)):
+    for n, c, h, w, dtype in ((3, 6, 5, 7, torch.float32), (5, 3, 6, 6, torch.float64), (1, 5, 3, 2, torch.float32)):
         maps = torch.rand(n, c, h, w) + 0.2 + 0.5 * torch.randn(n, c, h, w)
         gradients = torch.randn(n, c, h, w) + torch.randn(n, c, 1, 1)  # the mean tells channels apart
         gradients[:, 0] += 2  # something speaks for the class in every image
+        maps, gradients = maps.to(dtype), gradients.to(dtype)
         result = call(attempt, maps, gradients, hints=STOPPED)
-        nan = "there is NaN in your map: do you divide by its highest value? That comes later."
-        _expect_maps(result, (n, c, h, w), f"maps and gradients of shape {shape_of(n, c, h, w)}", nan)
+        _expect_maps(result, maps, f"maps and gradients of shape {shape_of(n, c, h, w)}")
 
         def properties(maps=maps, gradients=gradients, result=result):
             shuffled = gradients.flatten(2)[..., torch.randperm(gradients[0, 0].numel())].view_as(gradients)
@@ -98,12 +95,11 @@ def check_grad_cam(attempt: Callable) -> None:
         if same(result, factor * cam(maps, gradients)):
             other = f"your map is {factor:.3g} times the right one: which factor is too much?"
         explain(result, cam, (maps, gradients), tables, other, attempt, properties)
-    _expect_double(call(attempt, maps.double(), gradients.double(), hints=STOPPED))
 
 
-def _expect_maps(result: Tensor, sizes: tuple[int, ...], given: str, nan: str, image: tuple[int, ...] = ()) -> None:
+def _expect_maps(result: Tensor, maps: Tensor, given: str, image: tuple[int, ...] = ()) -> None:
     """One map per image, (n, h, w); what the shape of a wrong one gives away."""
-    n, c, h, w = sizes
+    n, c, h, w = maps.shape
     ideas = {
         (c, h, w): "you added up the images: add up the channels.",
         (n, *image): "that is the image's size: leave the map as large as the layer's.",
@@ -114,30 +110,17 @@ def _expect_maps(result: Tensor, sizes: tuple[int, ...], given: str, nan: str, i
         (h, w): "the axis of the images is gone: each has its own map.",
     }
     expect_shape(result, (n, h, w), given, ideas, f"one map per image is wanted, {shape_of(n, h, w)}.")
-    expect(not result.isnan().any(), nan)
-
-
-def _expect_double(result: Tensor) -> None:
-    right, name = result.dtype == torch.float64, str(result.dtype).removeprefix("torch.")
-    expect(right, f"for numbers of float64 you return {name}: take the type of the maps, do not write one down.")
+    expect(not result.isnan().any(), "there is NaN in your maps: a highest value can be 0, and you divide 0 by 0.")
+    expect(result.dtype == maps.dtype, "with float64 you return another type: take that of the maps, write none down.")
 
 
 # ------------------------------------------------------------------------------------------------ exercise 2
 def _network(classes: int) -> nn.Sequential:
-    """Layers "0" and "3" have maps; with a hidden layer after the mean, each image has weights of its own."""
-    layers = [nn.Conv2d(3, 6, 3, 2, 1), nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 8, 3, 2, 1), nn.Tanh()]
+    """Layers 0 and 3 have maps; with a hidden layer after the mean, each image has weights of its own."""
+    layers = [nn.Conv2d(3, 6, 3, 2, 1), nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 8, 3, 1, 1), nn.Tanh()]
     layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 12), nn.Tanh(), nn.Linear(12, classes)]
     nn.init.normal_(layers[-1].weight)
     return nn.Sequential(*layers).eval()
-
-
-def forward(model: nn.Module, layer: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
-    """The layer's maps and the network's scores."""
-    kept: list[Tensor] = []
-    hook = layer.register_forward_hook(lambda module, given, output: kept.append(output))
-    scores = model(x)
-    hook.remove()
-    return kept[0], scores
 
 
 def own(scores: Tensor, labels: Tensor) -> Tensor:
@@ -152,10 +135,8 @@ def explained(maps, scores, labels, ask=own, stretch=by(over(1, 2)), **steps):  
 ASK: Table = {  # scores (n, K), labels (n,) → what is added up and differentiated
     "each image is asked about the classes of *all* images: which shape has scores[:, labels]?": lambda s, k: s[:, k],
     "you ask about the network's own answer; the labels say which class is meant.": lambda s, k: s.amax(1),
-    "you ask about the highest score of the batch, which belongs to one image only.": lambda s, k: s.max(),
     "only the first image's score is asked about; the others get no gradient.": lambda s, k: s[0, k[0]],
     "every image is asked about the first one's class.": lambda s, k: s[:, k[0]],
-    "the labels are in another order than the images.": lambda s, k: own(s, k.argsort()),
     "each image is asked about the class before its own: labels count from 0.": lambda s, k: own(s.roll(1, 1), k),
     "you ask about all classes at once: the labels do not enter.": lambda s, k: s,
     "other classes enter the probability and its logarithm: take the score.": lambda s, k: own(s.log_softmax(1), k),
@@ -163,9 +144,7 @@ ASK: Table = {  # scores (n, K), labels (n,) → what is added up and differenti
     "you ask about minus the score: your maps show what speaks against the class.": lambda s, k: -own(s, k),
 }  # fmt: skip
 STRETCH: Table = {  # in place of dividing each map by its highest value
-    "the maps are divided by the largest value of the whole batch: beside a bright image, another pales.": by(
-        torch.max
-    ),
+    "the largest value is that of the whole batch: beside a bright image, another pales.": by(torch.max),
     "the maps are not stretched: each should have 1 at its highest position.": lambda m: m,
     "you also moved each lowest value to 0: divide only.": lambda m: by(over(1, 2))(m - m.amin((1, 2), True)),
     "each map adds up to 1; it should have 1 at its highest position.": by(lambda m: m.sum((1, 2), True)),
@@ -179,80 +158,68 @@ STRETCH: Table = {  # in place of dividing each map by its highest value
 @exercise("each image is asked about its own class, has a scale of its own, and an empty map stays empty.")
 def check_repaired_cam(attempt: Callable) -> None:
     """Check exercise 2 of lesson 10: ``repaired_cam(model, layer, x (n, 3, H, W), labels (n,)) → (n, h, w)``."""
-    for n, classes, h, w in ((5, 7, 24, 36), (3, 3, 12, 12)):
-        network, labels = _network(classes), torch.arange(n).roll(1)
-        x = torch.randn(n, 3, h, w) * torch.linspace(0.5, 3, n)[:, None, None, None]  # some much brighter
-        _expect_cam(attempt, network, "3", x, labels, "each image is by itself, but its map is not Grad-CAM's.")
-        _expect_cam(attempt, network, "3", x[:1], labels[:1], "right for several images, but not for a single one.")
+    for n, classes, h, w, dtype in ((5, 7, 22, 18, torch.float32), (3, 3, 12, 12, torch.float64)):
+        network, labels = _network(classes).to(dtype), torch.arange(n).roll(1)
+        x = torch.randn(n, 3, h, w).to(dtype) * torch.linspace(0.5, 3, n)[:, None, None, None]  # some much brighter
+        _expect_cam(attempt, network, 3, x, labels, "each image is by itself, but its map is not Grad-CAM's.")
+        _expect_cam(attempt, network, 3, x[:1], labels[:1], "right for several images, but not for a single one.")
         other = "right for the last layer, but not for an earlier one: do you look at the layer that is handed in?"
-        _expect_cam(attempt, network, "0", x, labels, other)
-        _explained(attempt, network, "3", x, labels, training=True)
-    _expect_double(_explained(attempt, copy.deepcopy(network).double(), "3", x.double(), labels))
+        _expect_cam(attempt, network, 0, x, labels, other)
+        _explained(attempt, network, 3, x, labels, training=True)
     with torch.no_grad():  # nothing speaks for class 1, nothing depends on class 2
         network[3].bias.fill_(1), network[3].weight.mul_(0.1), network[7].weight.abs_()
         network[9].weight.copy_(torch.tensor([[1.0], [-1.0], [0.0]]).expand(3, 12))
-    _expect_cam(attempt, network, "3", x, torch.tensor([1, 0, 2]), "beside an empty map, others are not right.")
+    _expect_cam(attempt, network, 3, x, torch.tensor([1, 0, 2]), "beside an empty map, others are not right.")
 
 
-def _expect_cam(attempt: Callable, network: nn.Module, name: str, x: Tensor, labels: Tensor, other: str) -> None:
-    """The answer's maps are right, or what explains them is said; `other` if nothing does."""
-    maps, scores = forward(network, network.get_submodule(name), x)
-    result, right = _explained(attempt, network, name, x, labels), explained(maps, scores, labels)
-    given = f"{len(x)} image(s) and a layer of {maps.shape[2]}×{maps.shape[3]} positions"
-    nan = "there is NaN in your maps: where nothing speaks for the class, the last line divides 0 by 0."
-    _expect_maps(result, tuple(maps.shape), given, nan, tuple(x.shape[2:]))
-    empty = right.amax((1, 2)) == 0
-    expect((result[empty].abs() < 1e-4).all(), "a map in which nothing speaks for the class should be 0 everywhere.")
-    if not same(result, right):
-        others = _explained(attempt, network, name, torch.cat([x[:1], 2 * x[1:].flip(1)]), labels)
-        tops = [top for top in result.amax((1, 2))[~empty].tolist() if abs(top - 1) > 1e-4]
-        if tops:
-            other = f"the highest position of a map is {tops[0]:.3g} instead of 1: what exactly do you divide by?"
-        if not same(others[0], result[0]):
-            other = "an image's map still changes with the other images in its batch: which line mixes them?"
-    explain(result, explained, (maps, scores, labels), {"ask": ASK, "stretch": STRETCH} | CAM, other)
+def _expect_cam(attempt: Callable, network: nn.Sequential, i: int, x: Tensor, labels: Tensor, other: str) -> None:
+    """The answer's maps of layer i are right, or what explains them is said; `other` if nothing does."""
+    maps = network[: i + 1](x)
+    inputs, result = (maps, network[i + 1 :](maps), labels), _explained(attempt, network, i, x, labels)
+    _expect_maps(result, maps, f"{len(x)} image(s) and maps of shape {shape_of(*maps.shape)}", tuple(x.shape[2:]))
+    empty = ~explained(*inputs).flatten(1).any(1)
+    expect(not result[empty].any(), "a map in which nothing speaks for the class should be 0 everywhere.")
+    if not (top := result[~empty].amax((1, 2))).allclose(torch.ones_like(top), atol=1e-4):
+        other = f"the highest positions of your maps are {[round(t, 3) for t in top.tolist()]}: each should be 1."
+    if not same(_explained(attempt, network, i, torch.cat([x[:1], 2 * x[1:].flip(1)]), labels)[:1], result[:1]):
+        other = "an image's map still changes with the other images in its batch: which line mixes them?"
+    explain(result, explained, inputs, {"ask": ASK, "stretch": STRETCH} | CAM, other)
 
 
-def _explained(attempt: Callable, network: nn.Module, name: str, x: Tensor, labels: Tensor, training=False) -> Tensor:
+def _explained(attempt: Callable, network: nn.Sequential, i: int, x: Tensor, labels: Tensor, training=False) -> Tensor:
     """The answer's maps for a copy of the network; whatever is handed in must stay as it was."""
     model, inputs = copy.deepcopy(network).train(training), (x.clone(), labels.clone())
-    for parameter in model.parameters() if training else ():
+    learned = list(model.parameters())
+    for parameter in learned if training else ():
         parameter.grad = torch.ones_like(parameter)  # as in the middle of a training step
-    before, layer = _state(model, *inputs), model.get_submodule(name)
-    given = f"a network, one of its layers, and {len(x)} image(s) and label(s)"
-    result = one_tensor(guarded(attempt, model, layer, *inputs, given=given, hints=STOPPED))
-    for sentence, value in _state(model, *inputs).items():
+
+    def state() -> dict[str, list]:
+        return {
+            "your hook stays on the layer, and goes on keeping: remove it.":
+                [len(m._forward_hooks) + len(m._backward_hooks) for m in model.modules()],
+            "your code leaves gradients switched off for all that follows.": [torch.is_grad_enabled()],
+            "your code leaves the network in another mode (training, evaluation): put it back as it was.":
+                [m.training for m in model.modules()],
+            "your code changes requires_grad of x or of the network's parameters: leave it as it was.":
+                [t.requires_grad for t in (inputs[0], *learned)],
+            "your code leaves other gradients in the network's parameters than were there: backward() adds to them, "
+            "zero_grad() wipes them.": [0 if p.grad is None else p.grad.sum().item() for p in learned],
+            "your code changes x, the labels or the network's weights in place.":
+                [t.double().sum().item() for t in (*inputs, *learned)],
+        }  # fmt: skip
+
+    before, given = state(), f"a network, one of its layers, and {len(x)} image(s) and label(s)"
+    result = one_tensor(guarded(attempt, model, model[i], *inputs, given=given, hints=STOPPED))
+    for sentence, value in state().items():
         expect(value == before[sentence], sentence)
     expect(not result.requires_grad, "your maps still hang on the network, and keep it in memory: detach them.")
     return result
 
 
-def _state(model: nn.Module, x: Tensor, labels: Tensor) -> dict[str, list]:
-    """What belongs to the caller, by the sentence for a change in it."""
-    modules, learned = list(model.modules()), list(model.parameters())
-    return {
-        "your hook stays on the layer, and goes on keeping: remove it.":
-            [len(m._forward_hooks) + len(m._backward_hooks) for m in modules],
-        "your code leaves gradients switched off for all that follows.": [torch.is_grad_enabled()],
-        "your code leaves the network in another mode (training, evaluation): put it back as it was.":
-            [m.training for m in modules],
-        "your code leaves requires_grad of the network's parameters, or of x, changed: put it back as it was.":
-            [t.requires_grad for t in (x, *learned)],
-        "your code leaves other gradients in the network's parameters, and the next training step would use them: "
-        "backward adds to them, zero_grad wipes them.": [0 if p.grad is None else p.grad.sum().item() for p in learned],
-        "your code changes x, the labels or the network's weights in place.":
-            [t.double().sum().item() for t in (x, labels, *learned)],
-    }  # fmt: skip
-
-
 # ------------------------------------------------------------------------------------------------ exercise 3
-def pointed(maps, masks, mark=lambda m: m == over(1, 2)(m), share=lambda a, m: inside(a, m) / a.sum((1, 2)),
+def pointed(maps, masks, mark=lambda m: m == over(1, 2)(m), share=lambda a, m: (a * m).sum((1, 2)) / a.sum((1, 2)),
             average=torch.mean):  # fmt: skip
     return average(share(mark(maps), masks).nan_to_num())
-
-
-def inside(marked: Tensor, masks: Tensor) -> Tensor:
-    return (marked * masks).sum((1, 2))
 
 
 MARK: Table = {  # maps → what counts, in place of each map's highest positions
@@ -268,18 +235,16 @@ MARK: Table = {  # maps → what counts, in place of each map's highest position
     "that is what pointing anywhere scores: your maps do not enter.": torch.ones_like,
 }  # fmt: skip
 SHARE: Table = {
-    "one highest position on the object counts as a full hit, and a map without a preference always wins: they share "
-    "the point.": lambda a, m: (a * m).flatten(1).any(1).float(),
+    "any hit counts in full, so that a map without a preference always wins: equally high positions share the point.":
+        lambda a, m: (a * m).flatten(1).any(1).float(),
     "an image counts only if *all* its highest positions lie on the object: they share the point.":
-        lambda a, m: (inside(a, m) == a.sum((1, 2))).float(),
-    "every highest position on the object counts as a full hit: they share the point.": lambda a, m: inside(a, m) * 1.0,
+        lambda a, m: ((a * m).sum((1, 2)) == a.sum((1, 2))).float(),
+    "every highest position on the object counts in full: they share.": lambda a, m: (a * m * 1.0).sum((1, 2)),
     "positions of all images are counted together: each *image* counts once.": lambda a, m: (a * m).sum() / a.sum(),
-    "that is the share of misses: a map that never hits would win.": lambda a, m: inside(a, ~m) / a.sum((1, 2)),
+    "that is the share of misses: a map that never hits would win.": lambda a, m: (a * ~m).sum((1, 2)) / a.sum((1, 2)),
     "you divided by the size of the object: divide by how many highest positions there are.":
-        lambda a, m: inside(a, m) / m.sum((1, 2)).clamp(min=1),
-    "that is the IoU: divide by how many highest positions there are.":
-        lambda a, m: inside(a, m) / (a.bool() | m).sum((1, 2)),
-    "you averaged over all positions: divide by how many are highest.": lambda a, m: inside(a, m) / m[0].numel(),
+        lambda a, m: (a * m).sum((1, 2)) / m.sum((1, 2)).clamp(min=1),
+    "you averaged over all positions: divide by how many are highest.": lambda a, m: (a * m * 1.0).mean((1, 2)),
 }  # fmt: skip
 HITS: Table = {
     "you added up over the images: take the mean.": torch.sum,
@@ -292,40 +257,34 @@ POINT = {"mark": MARK, "share": SHARE, "average": HITS}
 @exercise("ties share their point, so a map without a preference scores exactly what chance does.")
 def check_point(attempt: Callable) -> None:
     """Check exercise 3 of lesson 10: ``point(maps (n, H, W), masks bool (n, H, W)) → a number``."""
-    maps, masks = torch.rand(30, 5, 7), torch.rand(30, 5, 7) < 0.4
+    ties = torch.randint(-5, 6, (37, 5, 7)) * torch.linspace(1, 2, 37)[:, None, None]
+    maps, masks = torch.rand(37, 5, 7), torch.rand(37, 5, 7) < 0.4
     masks[:, 0, 0] = True  # no object is missing
-    for when, maps, masks in (  # noqa: B020
-        ("", torch.randint(-5, 6, maps.shape) * torch.linspace(1, 2, 30)[:, None, None], masks),
-        ("for a single image: ", maps[:1], masks[:1]),
-        ("for maps that are below 0 everywhere: ", -torch.randint(1, 9, maps.shape).float(), masks),
-        ("for maps that are the same everywhere: ", 0.3 + 0 * maps, masks),
-        ("for maps that are 0 everywhere: ", 0 * maps, masks),
-        ("for maps that are very small everywhere: ", 1e-9 * maps, masks),
-        ("where some images hold no object (they score 0): ", maps, masks & masks[:, :1, 1:2]),
-        ("where no image holds the object: ", maps, masks & False),
+    result = _share(attempt, ties, masks)
+
+    def properties():
+        only = _share(attempt, (ties == over(1, 2)(ties)).float(), masks)
+        both = (result + _share(attempt, ties, ~masks)).item()
+        some = f"your result is {result:.3g}; some highest positions lie on the object, some do not."
+        expect(0 < result < 1, some)
+        expect(same(only, result), "only the highest positions count, and not how high they are.")
+        expect(abs(both - 1) < 1e-4, f"a hit on the object and one beside it make {both:.3g} together, not 1.")
+
+    other = "not the right share: which part of a map's highest positions is on its mask?"
+    explain(result, pointed, (ties, masks), POINT, other, attempt, properties)
+    for when, *both in (
+        ("for a single image", maps[:1], masks[:1]),
+        ("for maps below 0", -1 - maps, masks),
+        ("for maps that are 0 everywhere", 0 * maps, masks),
+        ("where some images hold no object", maps, masks & masks[:, :1, 1:2]),
     ):
-        result, given = call(attempt, maps, masks, hints=STOPPED), f"maps and masks of shape {shape_of(*maps.shape)}"
-        expect_shape(result, (), given, {}, "a single number is wanted, the mean of the images.")
-        expect(result.is_floating_point(), "your result is a whole number or a yes; a share needs a fraction.")
-        expect(
-            not result.isnan(), when + "your result is NaN: how many positions of a map are highest? That is never 0."
-        )
-        other = "not the right share: which part of a map's highest positions is on its mask?"
+        result, right = _share(attempt, *both, f"{when}: "), pointed(*both)
+        expect(same(result, right), f"{when}, your result is {result:.3g} instead of {right:.3g}.")
 
-        def properties(maps=maps, masks=masks, result=result, when=when, other=other):
-            expect(not when, other)  # two wrong steps would show in the first case
-            only = call(attempt, (maps == over(1, 2)(maps)).float(), masks)
-            total = (result + call(attempt, maps, ~masks)).item()
-            expect_all(
-                (
-                    0 < result < 1,
-                    f"your result is {result:.3g}; some highest positions lie on the object, some do not.",
-                ),
-                (same(only, result), "only the highest positions count, and not how high they are."),
-                (abs(total - 1) < 1e-4, f"a hit beside the object and one on it make {total:.3g} together, not 1."),
-            )
 
-        try:
-            explain(result, pointed, (maps, masks), POINT, other, attempt, properties)
-        except WrongIdea as idea:
-            raise WrongIdea(when + str(idea)) from None
+def _share(attempt: Callable, maps: Tensor, masks: Tensor, when: str = "") -> Tensor:
+    result, given = call(attempt, maps, masks, hints=STOPPED), f"maps and masks of shape {shape_of(*maps.shape)}"
+    expect_shape(result, (), given, {}, "a single number is wanted, the mean of the images.")
+    expect(result.is_floating_point(), "your result is a whole number or a yes; a share needs a fraction.")
+    expect(not result.isnan(), when + "NaN comes out: you divide by 0. Every map has a highest position.")
+    return result

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from attn_lessons import check
-from attn_lessons.check.lesson10 import ASK, CAM, POINT, STRETCH, cam, explained, forward, pointed
+from attn_lessons.check.lesson10 import ASK, CAM, POINT, STRETCH, cam, explained, pointed
 
 
 # --------------------------------------------------------------------------------------------------- exercise 1
@@ -88,9 +88,16 @@ def repaired_cam(model, layer, x, labels):
     return (maps / maps.amax((1, 2), keepdim=True).clamp(min=1e-12)).detach()
 
 
+def parts(model, layer, x):
+    """The layer's maps and the scores of the check's networks, which are nn.Sequential."""
+    i = list(model).index(layer) + 1
+    maps = model[:i](x)
+    return maps, model[i:](maps)
+
+
 def by_step(**steps):
     """The solution with wrong steps, from the check's own reference."""
-    return lambda model, layer, x, labels: explained(*forward(model, layer, x), labels, **steps)
+    return lambda model, layer, x, labels: explained(*parts(model, layer, x), labels, **steps)
 
 
 def one_by_one(model, layer, x, labels):
@@ -121,9 +128,8 @@ def on_a_copy(model, layer, x, labels):
     return repaired_cam(model, model.get_submodule(name), x.clone().requires_grad_(), labels)
 
 
-def after(change):
-    """The solution, after something is done to the model."""
-    return lambda model, layer, x, labels: (change(model), repaired_cam(model, layer, x.requires_grad_(), labels))[1]
+def frozen(model, layer, x, labels):
+    return repaired_cam(model.requires_grad_(False), layer, x.requires_grad_(), labels)
 
 
 def hook_stays(model, layer, x, labels):
@@ -132,7 +138,7 @@ def hook_stays(model, layer, x, labels):
 
 
 def not_detached(model, layer, x, labels):
-    maps, scores = forward(model, layer, x)
+    maps, scores = parts(model, layer, x)
     (gradients,) = torch.autograd.grad(scores.gather(1, labels[:, None]).sum(), maps)
     return (cam(maps, gradients) / cam(maps, gradients).amax((1, 2), True)).nan_to_num()
 
@@ -147,11 +153,11 @@ def wipes(model, layer, x, labels):
 
 
 WRONG_REPAIRS = {  # beside those of the tables
-    "as it was": (by_step(ask=lambda s, k: s[:, k], stretch=lambda m: m / m.max()), "*all* images|whole batch"),
+    "as it was": (by_step(ask=lambda s, k: s[:, k], stretch=lambda m: m / m.max()), "*all* images"),
     "not summed": (lambda m, y, x, k: torch.autograd.grad(m(x)[:, k], x), "single number"),
     "gather without an axis": (by_step(ask=lambda s, k: s.gather(1, k)), "as many axes"),
     "NaN": (by_step(stretch=lambda m: m / m.amax((1, 2), True)), "NaN"),
-    "large epsilon": (by_step(stretch=lambda m: m / (m.amax((1, 2), True) + 0.1)), "instead of 1"),
+    "large epsilon": (by_step(stretch=lambda m: m / (m.amax((1, 2), True) + 0.1)), "each should be 1"),
     "1 where empty": (by_step(stretch=lambda m: (m / m.amax((1, 2), True)).nan_to_num(1)), "should be 0"),
     "hires": (by_step(average=lambda g: g), "HiResCAM"),
     "no ReLU": (by_step(cut=lambda v: v), "ReLU is missing"),
@@ -159,9 +165,9 @@ WRONG_REPAIRS = {  # beside those of the tables
     "not detached": (not_detached, "detach"),
     "flattened": (lambda *a: repaired_cam(*a).flatten(1), "one map per image"),
     "image's size": (large, "image's size"),
-    "training mode": (after(lambda model: model.train()), "another mode"),
-    "evaluation mode": (after(lambda model: model.eval()), "another mode"),
-    "frozen": (after(lambda model: model.requires_grad_(False)), "leaves requires_grad"),
+    "training mode": (lambda m, *a: repaired_cam(m.train(), *a), "another mode"),
+    "evaluation mode": (lambda m, *a: repaired_cam(m.eval(), *a), "another mode"),
+    "frozen": (frozen, "changes requires_grad"),
     "gradients wiped": (wipes, "wipes"),
     "gradients left": (lambda *a: by_backward(*a, restore=False), "leaves other gradients"),
     "gradients off": (lambda *a: (repaired_cam(*a), torch.set_grad_enabled(False))[0], "switched off"),
@@ -198,10 +204,6 @@ def top(maps):
     return maps == maps.amax((1, 2), keepdim=True)
 
 
-def near(maps, masks):
-    return pointed(maps, masks, mark=lambda m: m >= m.amax((1, 2), True) - 1e-6)
-
-
 def with_objects(maps, masks):
     some = masks.flatten(1).any(1)
     return point(maps[some], masks[some])
@@ -215,8 +217,7 @@ WRONG_POINTS = {  # beside those of the tables
     "minus": (lambda m, t: (top(m) - t).float().mean(), "~ is the opposite"),
     "yes or no": (lambda m, t: (top(m) & t).any(), "a share needs a fraction"),
     "and without brackets": (lambda m, t: (m == m.amax((1, 2), True) & t).float().mean(), "your code stopped"),
-    "from 0": (lambda m, t: pointed(m.relu(), t), "below 0 everywhere"),
-    "a tolerance": (near, "very small everywhere"),
+    "from 0": (lambda m, t: pointed(m.relu(), t), "for maps below 0"),
     "images without object": (with_objects, "hold no object"),
     "masks in place": (lambda m, t: point(m, t.logical_not_()), "in place"),
     "two at once": (lambda m, t: pointed(m, ~t, lambda m: m == m.amin((1, 2), True)), "And: |only the highest"),
