@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from attn_lessons import check
-from attn_lessons.check.lesson07 import GRID, READ, SAMPLE, read, sampled, spread
+from attn_lessons.check.steps_points import GRID, READ, SAMPLE, read, sampled, spread
 
 
 # --------------------------------------------------------------------------------------------------- exercise 1
@@ -19,15 +19,6 @@ def bilinear(image, x, y):
     left, top = x.floor().long(), y.floor().long()
     right, bottom = (left + 1).clamp(max=image.shape[2] - 1), (top + 1).clamp(max=image.shape[1] - 1)
     return mix(image, left, right, top, bottom, x - left, y - top)
-
-
-def four_products(image, x, y):
-    result = 0
-    for row, share in ((y.long(), 1 - y % 1), (y.ceil().long(), y % 1)):
-        result = (
-            result + image[:, row, x.long()] * share * (1 - x % 1) + image[:, row, x.ceil().long()] * share * (x % 1)
-        )
-    return result
 
 
 def every_position(image, x, y):
@@ -68,16 +59,6 @@ def returns_in_the_loop(image, x, y):
         return bilinear(image, x[i : i + 1], y[i : i + 1])[:, 0]
 
 
-def asks_which_side(image, x, y):
-    right = x.long() + 1 if x < image.shape[2] - 1 else x.long()
-    return mix(image, x.long(), right, y.long(), y.long(), x % 1, y % 1)
-
-
-def in_place(image, x, y):
-    x -= x.floor()
-    return bilinear(image, x, y)
-
-
 WRONG_BILINEARS = {  # beside those of the tables
     "round": (lambda i, x, y: i[:, y.round().long(), x.round().long()], "nearest position only"),
     "ceil only": (lambda i, x, y: i[:, y.ceil().long(), x.ceil().long()], "the second neighbour only"),
@@ -85,18 +66,15 @@ WRONG_BILINEARS = {  # beside those of the tables
     "out of bounds": (out_of_bounds, "no neighbour beyond"),
     "float indices": (lambda i, x, y: i[:, y.floor(), x.floor()], "Indices must be whole numbers"),
     "int()": (lambda i, x, y: i[:, int(y), int(x)], ".long() takes them all"),
-    "an if": (asks_which_side, "An if decides for one point"),
     "no channels": (lambda i, x, y: i[y.long(), x.long()], "three axes"),
     "grid_sample": (by_grid_sample, "write the four neighbours out"),
     "detached": (lambda i, x, y: bilinear(i, x.detach(), y.detach()), "no gradient gets back to x"),
     "numpy": (lambda i, x, y: bilinear(i, torch.tensor(x.numpy()), y), "numpy brings no gradient"),
     "half detached": (lambda i, x, y: (bilinear(i.detach(), x, y) + bilinear(i, x, y)) / 2, "part of the gradient"),
-    "image detached": (lambda i, x, y: bilinear(i.detach(), x, y), "no gradient gets back to the image"),
     "float()": (lambda i, x, y: bilinear(i.float(), x.float(), y.float()), "for float64 inputs"),
-    "in place": (in_place, "in place"),
+    "in place": (lambda i, x, y: bilinear(i, x.add_(0.5), y), "in place"),
     "points first": (lambda i, x, y: bilinear(i, x, y).T, "channels first, then points"),
     "every x with every y": (lambda i, x, y: i[:, y.long()][:, :, x.long()], "go in pairs"),
-    "one channel": (lambda i, x, y: bilinear(i, x, y)[0], "keep the axis of the channels"),
     "still apart": (lambda i, x, y: torch.stack([bilinear(i, x, y)] * 4), "still apart"),
     "return in a loop": (returns_in_the_loop, "return after the loop"),
     "two mistakes": (lambda i, x, y: mix(i, x.long(), x.long(), y.long(), y.long(), 1, y % 1).relu(), " And: "),
@@ -128,12 +106,6 @@ def by_linspace(height, width, stride):
     return torch.stack([x.expand(h, w), y[:, None].expand(h, w)], 2)
 
 
-def from_positions(height, width, stride):
-    y, x = (torch.arange(0, n, stride) + (stride - 1) / 2 for n in (height, width))
-    rows, columns = torch.meshgrid((2 * y + 1) / height - 1, (2 * x + 1) / width - 1, indexing="ij")
-    return torch.stack((columns, rows), dim=-1)
-
-
 def with_loops(height, width, stride):
     h, w = height // stride, width // stride
     return torch.tensor([[[(2 * j + 1) / w - 1, (2 * i + 1) / h - 1] for j in range(w)] for i in range(h)])
@@ -158,19 +130,16 @@ def along(formula):
 WRONG_GRIDS = {  # beside those of the tables
     "end to end": (along(lambda i, n, size, s: torch.linspace(-1, 1, n)), "for align_corners=True"),
     "published": (along(lambda i, n, size, s: (i + 0.5) / max(n - 1, 1) * 2 - 1), "the published fault"),
-    "first position, the other convention": (along(lambda i, n, size, s: i * s * 2 / (size - 1) - 1), " And: "),
-    "without brackets": (along(lambda i, n, size, s: i + 0.5 * 2 / n - 1), "needs brackets"),
     "long": (lambda h, w, s: reference_grid(h, w, s).long(), "need fractions"),
     "every position": (lambda h, w, s: reference_grid(h, w, 1), "not for every position"),
     "stride not used": (without_stride, "'stride' is not used"),
     "float64 from numpy": (by_numpy, "your grid is in float64"),
     "ij": (lambda h, w, s: reference_grid(h, w, s).transpose(0, 1), "rows first"),
-    "x and y in front": (lambda h, w, s: reference_grid(h, w, s).permute(2, 0, 1), "on the last axis"),
+    "x and y in front": (lambda h, w, s: reference_grid(h, w, s).permute(2, 0, 1), "on a last axis"),
     "stride cells": (lambda h, w, s: pairs(middles(s), middles(s)), "not the number of cells"),
     "x alone": (lambda h, w, s: pairs(middles(h // s), torch.linspace(-1, 1, w // s)), "along x, your outermost"),
     "shifted": (along(lambda i, n, size, s: middles(n) + 0.001), "not the middles"),
     "squeezed": (along(lambda i, n, size, s: 0.9 * middles(n)), "not the middles"),
-    "float stride": (lambda h, w, s: torch.zeros(h / s, w / s, 2), "your code stopped"),
 }
 
 
@@ -199,13 +168,6 @@ def filled_in(x, grid):
     return out
 
 
-def every_channel_an_image(x, grid):
-    grid = grid.repeat_interleave(x.shape[1] // grid.shape[1], 1).clamp(-1, 1)
-    return F.grid_sample(x.reshape(-1, 1, *x.shape[2:]), grid.flatten(0, 1), **OPTIONS).view(
-        *x.shape[:2], *grid.shape[2:4]
-    )
-
-
 def groups_in_front(x, grid):
     pieces = x.reshape(len(x) * grid.shape[1], -1, *x.shape[2:])
     return F.grid_sample(pieces, grid.transpose(0, 1).flatten(0, 1), **OPTIONS).reshape(*x.shape[:2], *grid.shape[2:4])
@@ -221,11 +183,6 @@ def returns_the_first(x, grid):
         return F.grid_sample(piece, grid[:, g], **OPTIONS)
 
 
-def samples_in_place(x, grid):
-    grid *= 0.5
-    return groups_in_a_loop(x, 2 * grid)
-
-
 WRONG_SAMPLES = {  # beside those of the tables
     "groups in front of images": (groups_in_front, "images and groups are mixed up"),
     "every group reads all": (
@@ -236,7 +193,6 @@ WRONG_SAMPLES = {  # beside those of the tables
     "pieces of G channels": (pieces_of_g_channels, "you cut pieces of G channels"),
     "still in the batch": (lambda x, g: torch.cat(pieces_of(x, g)), "join the groups along the channels"),
     "in front": (lambda x, g: torch.stack(pieces_of(x, g)), "an axis of their own"),
-    "joined along rows": (lambda x, g: torch.cat(pieces_of(x, g), 2), "join the groups along the channels"),
     "one group left": (lambda x, g: pieces_of(x, g)[0], "only one group is left"),
     "return in a loop": (returns_the_first, "return after the loop"),
     "grid given whole": (lambda x, g: F.grid_sample(x, g, **OPTIONS), "grid_sample wants x of shape"),
@@ -244,26 +200,22 @@ WRONG_SAMPLES = {  # beside those of the tables
     "detached points": (lambda x, g: sample_groups(x, g.detach()), "no gradient gets back to the points"),
     "half detached": (lambda x, g: sample_groups(x, g / 2 + g.detach() / 2), "part of the gradient"),
     "float()": (lambda x, g: sample_groups(x.float(), g.float()), "for float64 inputs"),
-    "in place": (samples_in_place, "in place"),
+    "in place": (lambda x, g: sample_groups(x, g.mul_(0.5)), "in place"),
+    "pieces of 4 groups": (
+        lambda x, g: torch.cat([p * g[:, i, 0, 0, 0].view(-1, 1, 1, 1) for i, p in enumerate(x.chunk(4, 1))], 1),
+        "other pieces than groups",
+    ),
     "dropout": (lambda x, g: F.dropout(sample_groups(x, g), 0.5), "two calls"),
 }
 
 EXERCISES = {
-    "bilinear": (
-        check.check_bilinear,
-        [bilinear, four_products, every_position, with_a_loop, last_cell],
-        WRONG_BILINEARS,
-    ),
+    "bilinear": (check.check_bilinear, [bilinear, every_position, with_a_loop, last_cell], WRONG_BILINEARS),
     "reference_grid": (
         check.check_reference_grid,
-        [reference_grid, by_affine_grid, by_linspace, from_positions, with_loops],
+        [reference_grid, by_affine_grid, by_linspace, with_loops],
         WRONG_GRIDS,
     ),
-    "sample_groups": (
-        check.check_sample_groups,
-        [sample_groups, groups_in_a_loop, filled_in, every_channel_an_image],
-        WRONG_SAMPLES,
-    ),
+    "sample_groups": (check.check_sample_groups, [sample_groups, groups_in_a_loop, filled_in], WRONG_SAMPLES),
 }
 TABLES = {
     "bilinear": (lambda **steps: lambda image, x, y: read(image, x, y, **steps), READ),
