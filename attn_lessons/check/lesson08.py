@@ -9,7 +9,7 @@ from torch import nn
 
 from ..models import VGG
 from . import core
-from .core import call, exercise, expect, expect_all, guarded, kind
+from .core import call, exercise, expect, guarded, kind
 from .source import functions, reading
 from .steps import Table, explain
 
@@ -18,14 +18,15 @@ TWINS = (
 )
 TWINS += "every layer needs random numbers of its own."
 TOLD = {  # what torch says → what it means here
+    "is not a Module subclass": "A row holds layers: a class needs brackets, nn.ReLU(), and a list a star, *layers.",
     "not all arguments converted": 'An "M" has come to a convolution: ask for it first.',
-    "changed size during iteration": "Go through list(…) of what you change.",
-    "mutated during iteration": "Go through list(…) of what you change.",
+    "during iteration": "Go through list(…) of what you change.",
     "was given": "Each pooling has its own number of channels, that of the last convolution before it. If yours are "
     "right: a function made in a loop uses the loop's last values, whenever it is called.",
     "Boolean value of Tensor": "Whether there is a bias is another question than whether it is 0: ask for None.",
     "NoneType": "Some layers have no bias: theirs is None.",
     "fewer than 2 dimensions": "Norms, and every bias, have a single row of numbers: Kaiming's is for other weights.",
+    "leaf Variable": "Outside of training, write weights under torch.no_grad, as the functions of nn.init do.",
 }
 
 
@@ -58,10 +59,9 @@ FOREIGN = {  # layers that VGG's row has not
 
 
 def vgg(numbers: list) -> nn.Sequential:
-    layers, channels = [], 3
+    wide, layers = [3, *(n for n in numbers if n != "M")], []
     for n in numbers:
-        layers += [nn.MaxPool2d(2)] if n == "M" else [nn.Conv2d(channels, n, 3, padding=1), nn.ReLU()]
-        channels = channels if n == "M" else n
+        layers += [nn.MaxPool2d(2)] if n == "M" else [nn.Conv2d(wide.pop(0), n, 3, padding=1), nn.ReLU()]
     return nn.Sequential(*layers)
 
 
@@ -76,23 +76,24 @@ def check_vgg_features(attempt: Callable) -> None:
     for numbers in ([6, "M", 9, 7, "M"], [5, 3, "M", 7, "M", 5, 5, 5, "M"], [6, 8]):
         given, handed, right = f"for the list {numbers}", list(numbers), vgg(numbers)
         rows = [guarded(attempt, handed, given=given[4:], hints=TOLD) for _ in range(2)]
-        row, again = rows
         expect(handed == numbers, "your code changed the list it was given (with pop?): only read it.")
-        expect(row is not None, "your code returned None: does its last line say return?")
-        makes = "nn.Sequential(*layers) makes a row of all your layers that can be called."
-        expect(all(isinstance(one, nn.Sequential) for one in rows), f"you return {kind(row)}: {makes}")
+        for row in reversed(rows):
+            expect(row is not None, "your code returned None: does its last line say return?")
+            makes = "nn.Sequential(*layers) makes a row of all your layers that can be called."
+            expect(isinstance(row, nn.Sequential), f"you return {kind(row)}: {makes}")
         grown = "a second call gives other layers than the first: a list made outside of the function, or as a default "
-        expect(len(layers_of(again)) == len(layers_of(row)), f"{grown}of an argument, keeps what was put in before.")
+        once = len({len(layers_of(row)) for row in rows}) == 1
+        expect(once, f"{grown}of an argument, keeps what was put in before.")
         _expect_layers(layers_of(row), list(right), given, attempt)
         have, want = list(row.state_dict()), list(right.state_dict())
         named = f"{given} the weights should be named {want[0]!r} … {want[-2]!r}, by the layer's number in a single row"
-        expect(have == want, f"{named}; yours are {have[0]!r} … {have[-2]!r}. Is there a row inside the row?")
+        inner = "Is there a row inside the row, or do you name layers?"
+        expect(have == want, f"{named}; yours are {have[0]!r} … {have[-2]!r}. {inner}")
         right.load_state_dict(row.state_dict())
-        weights = [value for one in rows for value in one.state_dict(keep_vars=True).values()]
+        weights, x = [p for row in rows for p in row.state_dict(keep_vars=True).values()], torch.randn(3, 3, 17, 26)
         expect(own_weights(weights), TWINS)
         expect(all(p.requires_grad for p in weights), "some weights cannot learn: requires_grad is off.")
         expect(row.training, "your row comes in evaluation mode: leave the mode alone.")
-        x = torch.randn(3, 3, 17, 26)
         other = "right layers in the right order, but they compute something else: did you change a forward?"
         expect(core.same(call(row, x), right(x)), other)
         core.expect_same_gradient(row, right, x)
@@ -100,28 +101,26 @@ def check_vgg_features(attempt: Callable) -> None:
 
 def _expect_layers(layers: list[nn.Module], right: list[nn.Module], given: str, attempt: Callable) -> None:
     """The first layer that differs from VGG's, in kind or else in a setting."""
-    for layer in layers:
-        expect(type(layer) not in FOREIGN, FOREIGN.get(type(layer)))
     types = {type(layer) for layer in layers}
-    bare = nn.Conv2d in types and types <= {nn.Conv2d, nn.MaxPool2d}
-    expect(not bare, "there is no ReLU: each convolution is followed by one.")
-    for i, (mine, other) in enumerate(zip(layers, right, strict=False)):
-        told = f"{given}, layer {i} should be {KINDS[type(other)]}; yours is {kind(mine)}. A number is a convolution "
-        expect(isinstance(mine, type(other)), f"{told}and then its ReLU, an M is a pooling.")
+    for foreign, told in FOREIGN.items():
+        expect(foreign not in types, told)
+    expect(types != {nn.Conv2d, nn.MaxPool2d}, "there is no ReLU: each convolution is followed by one.")
     told = f"{given} you have {len(layers)} layers; two for a number and one for an M make {len(right)}."
-    expect(len(layers) == len(right), reading(attempt) or told)
+    pairs = zip(layers, right, strict=False)
+    wrong = [(i, mine, other) for i, (mine, other) in enumerate(pairs) if not isinstance(mine, type(other))]
+    for i, mine, other in wrong[:1]:
+        told = f"{given}, layer {i} should be {KINDS[type(other)]}; yours is {kind(mine)}. A number is a convolution "
+        told += "and then its ReLU, an M is a pooling."
+    expect(not wrong and len(layers) == len(right), reading(attempt) or told)
     for mine, other in zip(layers, right, strict=True):
         told = f"{given} {KINDS[type(other)]}"
         if isinstance(other, nn.Conv2d):
-            (i, o), (come, go) = ((one.in_channels, one.out_channels) for one in (mine, other))
-            expect_all(
-                ((i, o) == (come, go) or (i, o) != (go, come), f"{told} goes from {i} to {o} channels: that is the "
-                 "wrong way round."),
-                (o == go, f"{told} gives {o} channels where the list says {go}."),
-                (i == come, f"{told} to {o} channels expects {i}, but {come} come: those that went out last (3 at "
-                 "first; a pooling changes nothing)."),
-                (mine.bias is not None, f"{told} has no bias: VGG's do, and the weights come with them."),
-            )  # fmt: skip
+            i, o, come, go = mine.in_channels, mine.out_channels, other.in_channels, other.out_channels
+            expect(come == go or (i, o) != (go, come), f"{told} goes from {i} to {o} channels: the wrong way round.")
+            expect(o == go, f"{told} gives {o} channels where the list says {go}.")
+            came = "those that went out last (3 at first; a pooling changes nothing)."
+            expect(i == come, f"{told} to {o} channels expects {i}, but {come} come: {came}")
+            expect(mine.bias is not None, f"{told} has no bias: VGG's do, and the weights come with them.")
         for name, wanted, idea in [setting for owner, *setting in SETTINGS if isinstance(mine, owner)]:
             value = getattr(mine, name)
             expect(value in (wanted, (wanted, wanted), "same"), f"{told} has {name}={value}: {idea}.")
@@ -153,13 +152,12 @@ BLOCK: Table = {  # the end of a block, in place of p(m(r(c(x)))): x, convolutio
     "your modules stand in place of the ReLUs: they follow them.": lambda x, c, r, m, p: p(m(c(x))),
     "your modules stand in place of the poolings: those must stay.": lambda x, c, r, m, p: m(r(c(x))),
     "there is a pooling before each module, too: one, after it.": lambda x, c, r, m, p: p(m(p(r(c(x))))),
+    "an average stands in place of each pooling: the old ones must stay.":
+        lambda x, c, r, m, p: nn.functional.avg_pool2d(m(r(c(x))), 2),
     "there are two poolings after each module: one is enough.": lambda x, c, r, m, p: p(p(m(r(c(x))))),
     "there is a ReLU after each module, too: the one before it is enough.": lambda x, c, r, m, p: p(r(m(r(c(x))))),
 }  # fmt: skip
-END: Table = {  # the layers after the last pooling, x → result
-    "the layers after the last pooling are gone: keep them.": lambda layers, x: x,
-    "the last layer of the network is gone: keep it.": lambda layers, x: layers[:-1](x),
-}
+END: Table = {"the layers after the last pooling are gone: keep them.": lambda layers, x: x}  # in place of layers(x)
 
 
 def inserted(x, row, modules, block=lambda x, c, r, m, p: p(m(r(c(x)))), end=lambda layers, x: layers(x)):
@@ -193,21 +191,26 @@ def check_with_attention(attempt: Callable) -> None:
         with core.shapes_inside(result, Probe) as (seen, _):
             out = call(result, x, hints=TOLD)
         called, inside = [module for module, _ in seen], [one for one in result.modules() if isinstance(one, Probe)]
-        late = "one of your modules is called at several poolings, and another at none. A function made in a loop uses "
-        expect_all(
-            (len(made) == pools, f"you made {len(made)} module(s) for {pools} poolings: each pooling gets one of its "
-             "own, nothing else."),
-            (len(inside) >= pools, "some modules are not among result.modules(): a list, dict or lambda hides them "
-             "from an optimizer, or they are not in the network."),
-            (len(inside) == pools, f"there are {len(inside)} modules for {pools} poolings: do you copy them?"),
-            (len(set(called)) in (0, pools) or len(called) < pools, f"{late}the loop's last values, whenever it is "
-             "called: hand it the module itself."),
-            (len(set(called)) in (0, pools), "some of your modules are never called: each stands before a pooling."),
-            (own_weights([one.shift for one in inside]), TWINS),
-        )  # fmt: skip
+        late = (
+            "one of your modules is called at several poolings, and another at none. Do you count on? A function made "
+        )
+        late += "in a loop uses the loop's last values, whenever it is called: hand it the module itself."
+        told = f"you made {len(made)} module(s) for {pools} poolings: each pooling gets one of its own, nothing else."
+        expect(len(made) == pools, told)
+        hidden = "some modules are not among result.modules(): a list, dict or lambda hides them from an optimizer, or "
+        expect(len(inside) >= pools, f"{hidden}they are not in the network.")
+        expect(len(inside) == pools, f"there are {len(inside)} modules for {pools} poolings: do you copy them?")
+        each = len(set(called)) in (0, pools)
+        expect(each or len(called) < pools, late)
+        expect(each, "some of your modules are never called: each stands before a pooling.")
+        expect(own_weights([one.shift for one in inside]), TWINS)
         given = (x, old, list(dict.fromkeys([*called, *inside])))
         otherwise = "names and modules are right, but the result is not: every layer once, in the old order, and each "
         otherwise += "module once, between the last ReLU of a block and its pooling."
+        leaves = {type(one) for one in result.modules() if not list(one.children())} - {*KINDS, Probe}
+        otherwise += "".join(
+            f" There is {one.__name__}, too." for one in leaves if one.__module__.startswith("torch.nn")
+        )
         explain(out, inserted, given, {"block": BLOCK, "end": END}, otherwise, attempt)
         core.expect_no_chance(result, x, out)
         out = out if out.requires_grad else torch.zeros((), requires_grad=True)
@@ -215,31 +218,28 @@ def check_with_attention(attempt: Callable) -> None:
         learns = all(p.grad is not None and p.grad.abs().sum() > 0 for p in result.parameters())
         expect(learns, "no gradient reaches some of the weights: did you use no_grad, detach or requires_grad?")
         core.expect_same_gradient(result, lambda x, given=given: inserted(x, *given[1:]), x)
-        expect(result.training, "the network is in evaluation mode afterwards: leave the mode alone.")
+        training = all(part.training for part in result.modules())
+        expect(training, "the network, or part of it, is in evaluation mode afterwards: leave the mode alone.")
         double = call(result.double(), x.double()).dtype == torch.float64
-        expect(double, "with weights and images of type float64 the result is of another: do not change the type.")
+        expect(double, "with weights and images of type float64 the result has another: leave the type alone.")
 
 
 def _expect_same_names(state: dict[str, torch.Tensor], before: dict[str, torch.Tensor]) -> None:
     longer = [other for name in before for other in state if name not in state and other.endswith("." + name)]
-    expect(
-        len(longer) < len(before),
-        f"{next(iter(before))!r} is now called {longer[:1]}: all names got longer, since the old row sits inside "
-        "another module, and no weight finds its place. Change the row itself, or let your class inherit from it.",
-    )
+    told = f"{next(iter(before))!r} is now called {longer[:1]}: all names got longer, since the old row sits inside "
+    told += "another module, and no weight finds its place. Change the row itself, or let your class inherit from it."
+    expect(len(longer) < len(before), told)
     for name, old in before.items():
         deeper = [one for one in state if one.startswith(name.partition(".")[0] + ".") and one.count(".") > 1]
+        told = f"the convolution {name!r} now sits in a row of its own, with {deeper[:2]}: leave layers with weights "
+        expect(name in state or not deeper, f"{told}alone, and put the module beside a layer without.")
         new = state.get(name, torch.empty(0))
-        kept = new.shape == old.shape and torch.equal(new, old)
-        moved = any(new.shape == one.shape and torch.equal(new, one) for one in before.values())
-        expect_all(
-            (name in state or not deeper, f"the convolution {name!r} now sits in a row of its own, with {deeper[:2]}: "
-             "leave layers with weights alone, and put the module beside a layer without."),
-            (new.shape == old.shape, f"{name!r} is no longer the name of its convolution: what comes after a new layer "
-             "moved on by one number. How can a module come in without a number of its own in the row?"),
-            (kept or not moved, f"{name!r} now holds another layer's weights: the numbers in the row have shifted."),
-            (kept, f"{name!r} is there, but its weights are new: keep the layers that you were given."),
-        )  # fmt: skip
+        told = f"{name!r} is no longer the name of its convolution: what comes after a new layer moved on by one number"
+        own = "How can a module come in without a number of its own in the row?"
+        expect(new.shape == old.shape, f"{told}. {own}")
+        moved = any(one is not old and torch.equal(new, one) for one in before.values())
+        expect(not moved, f"{name!r} now holds another layer's weights: the numbers in the row have shifted.")
+        expect(torch.equal(new, old), f"{name!r} is there, but its weights are new: keep the layers you were given.")
 
 
 # --------------------------------------------------------------------------------------------------- exercise 3
@@ -268,6 +268,7 @@ FILL: Table = {  # a weight → the numbers that it is filled with, in place of 
     "your weights are uniform; Kaiming's normal distribution is meant.": lambda w: nn.init.kaiming_uniform_(w),
     "that is PyTorch's own start (reset_parameters), smaller than Kaiming's.":
         lambda w: nn.init.kaiming_uniform_(w, 5**0.5),
+    "that is PyTorch's own size (a=√5), smaller than Kaiming's.": normal(lambda w: (3 * w[0].numel()) ** -0.5),
     "that is Xavier's size, with the mean of fan-in and fan-out: Kaiming's has fan-in.": nn.init.xavier_normal_,
     "that is Xavier's uniform distribution; Kaiming's normal one is meant.": nn.init.xavier_uniform_,
     "that is Kaiming's with fan_out: fan_in is meant.": lambda w: nn.init.kaiming_normal_(w, mode="fan_out"),
@@ -303,7 +304,8 @@ def check_initialise_attention(attempt: Callable) -> None:
         with torch.no_grad():
             for value in (*model.parameters(), *model.buffers()):
                 value.copy_(2 + torch.rand(value.shape))
-        for p in model.parameters():
+        params = list(model.parameters())
+        for p in params:
             p.grad = torch.ones_like(p)
         old, mode = copy.deepcopy(model), model.training
         guarded(attempt, model, given="a VGG with attention", hints=TOLD)
@@ -312,6 +314,7 @@ def check_initialise_attention(attempt: Callable) -> None:
         same = [
             name for name, one in layers.items() if torch.equal(one.weight, old.attention.get_submodule(name).weight)
         ]
+        expect(not same or len(same) < len(layers), f"no weight has changed. {_why(attempt)}")
         deep = f"{same[:1]} is what it was: it sits deeper than you look, in a row inside a module."
         expect(not same or not all("inner" in name for name in same), deep)
         for name, one in layers.items():
@@ -328,7 +331,7 @@ def check_initialise_attention(attempt: Callable) -> None:
         expect(model.training == mode, "the model is in another mode afterwards: leave training and evaluation alone.")
         learn = all(p.requires_grad for p in model.parameters())
         expect(learn, "some weights no longer learn: requires_grad is off. An initialisation changes numbers only.")
-        kept = all(p.grad is not None and (p.grad == 1).all() for p in model.parameters())
+        kept = all(p.grad is not None and (p.grad == 1).all() for p in params)
         expect(kept, "the gradients of the model have changed: an initialisation changes weights only.")
 
 
@@ -337,18 +340,24 @@ def _expect_untouched(after: dict[str, torch.Tensor], before: dict[str, torch.Te
     alien = [name for name in after if after[name].dtype != before[name].dtype]
     expect(not alien, f"{alien[:1]} has another type than before: fill it with numbers of its own.")
     changed = [name for name in after if not torch.equal(after[name], before[name])]
+    expect(changed, f"nothing has changed. {_why(attempt)}")
+    outside = [name for name in changed if ".attention." not in name]
+    told = f"numbers outside the attention are gone, in {len(outside)} tensors, {outside[:1]} among them: what was "
+    expect(not outside, f"{told}learned there must stay. Which part of the model holds the attention alone?")
+    for name in changed:
+        expect(not name.endswith("scale"), f"{name!r} makes the start an identity: leave it alone.")
+        other = name.endswith("table") or ".norm." in name or ".group." in name
+        expect(not other, f"{name!r} belongs to no linear layer or convolution (norms stay, too): leave it.")
+
+
+def _why(attempt: Callable) -> str:
+    """Why weights may be what they were, by how the code reads."""
     nodes = [node for function in functions(attempt) for node in ast.walk(function)]
     used = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
-    outside = [name for name in changed if ".attention." not in name]
-    inside = [name for name in changed if name.endswith(("scale", "table")) or ".norm." in name or ".group." in name]
-    expect_all(
-        (changed or "children" not in used, "nothing has changed: children are the outermost modules alone, and the "
-         "layers sit deeper."),
-        (changed or not used & {"clone", "deepcopy", "copy"}, "nothing has changed: you fill a copy. Work on the "
-         "weights of the model itself."),
-        (changed, "nothing has changed: work on the model itself, in place (functions of nn.init end in _)."),
-        (not outside, f"numbers outside the attention are gone, in {len(outside)} tensors, {outside[:1]} among them: "
-         "what was learned there must stay. Which part of the model holds the attention alone?"),
-        (not inside or not inside[0].endswith("scale"), f"{inside[:1]} makes the start an identity: leave it alone."),
-        (not inside, f"{inside[:1]} belongs to no linear layer or convolution (norms stay, too): leave it."),
-    )  # fmt: skip
+    if used & {"clone", "deepcopy", "copy"}:
+        return "You fill a copy: work on the weights of the model itself."
+    if "children" in used:
+        return "Children are the outermost modules alone: the layers sit deeper."
+    told = "Work on the model itself, in place (functions of nn.init end in _). Do you visit any layer in there?"
+    read = reading(attempt)
+    return read[:1].upper() + read[1:] or told

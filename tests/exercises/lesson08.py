@@ -324,7 +324,7 @@ WRONG_STARTS = {  # beside those of the table
     "children of each": (lambda model: [kaiming(layer) for one in model.attention.values() for layer in one.children()],
                          "sits deeper"),
     "one block": (lambda model: model.attention["block5"].apply(kaiming), "what they were"),
-    "clones": (clones, "you fill a copy"),
+    "clones": (clones, "fill a copy"),
     "a copy": (lambda model: start(copy.deepcopy(model)), "nothing has changed"),
     "nothing": (lambda model: None, "nothing has changed"),
     "a seed in the loop": (lambda model: model.attention.apply(seeded_start), "same weights"),
