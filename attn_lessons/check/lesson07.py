@@ -26,6 +26,7 @@ STOPPED = {  # what torch says → what it means in this lesson
     "group of channels counts as an image of its own.",
     "grid_sampler": "grid_sample wants x of shape (B, C, H, W) and a grid of shape (B, h, w, 2), with one B for both.",
 }
+TYPE = "your result has another dtype than your inputs: leave it as it is."
 AGAIN = "two calls with the same inputs give two results: is there dropout or another source of chance in it?"
 
 
@@ -85,6 +86,8 @@ def _check_samples(attempt, image, x, y, otherwise: str, uneven: str, hints: dic
             expect(not forbidden.called, idea)
     given, wanted = f"{len(image)} channels and {len(x)} points", "one value per channel and point is wanted, (C, n)."
     expect_shape(attempt, result, "C n", given, READ_SHAPES, wanted, C=len(image), n=len(x))
+
+    expect(result.dtype == image.dtype, TYPE)
 
     def properties() -> None:
         expect(not (told := reading(attempt)), told)
@@ -151,6 +154,8 @@ def check_sample_groups(attempt: Callable) -> None:
         given = f"x of shape {tuple(x.shape)} and a grid of shape {tuple(grid.shape)}"
         otherwise = "one sample for each channel and point of its group is wanted, (B, C, h, w)."
         expect_shape(attempt, result, "B C h w", given, SAMPLE_SHAPES, otherwise, **sizes)
+
+        expect(result.dtype == x.dtype, TYPE)
 
         def who_reads_what(x=x, grid=grid, width=width, result=result) -> None:
             changed, shifted = x.clone(), grid.clone()

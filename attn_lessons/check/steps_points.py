@@ -108,6 +108,7 @@ COUNT: Table = {  # how many cells are 2 wide; m: those along the other axis
 UNITS: Table = {  # u: from 0 to 1, over n cells
     "your coordinates go from 0 to 1: grid_sample's go from −1 to 1.": lambda u, n, s: u,
     "your coordinates go from 0 to 2: subtract 1.": lambda u, n, s: 2 * u,
+    "your coordinates go from −1 to 0: the image is 2 wide.": lambda u, n, s: u - 1,
     "your coordinates go from −1/2 to 1/2: grid_sample's go from −1 to 1.": lambda u, n, s: u - 0.5,
     "your points are counted in positions: grid_sample's coordinates go from −1 to 1.": lambda u, n, s: u * n * s - 0.5,
     "your points are counted from the edge: grid_sample's coordinates go from −1 to 1.": lambda u, n, s: u * n * s,
@@ -184,6 +185,7 @@ PADDING: Table = {
 ALIGN: Table = {"that is align_corners=True: here −1 and 1 are the outer edges of the image.": True}
 JOIN: Table = {  # samples by group, (B, G, C / G, h, w)
     "the right samples, but their channels come back in another order.": lambda s, x, grid: s.transpose(1, 2),
+    "the right samples, but the groups come back in reverse order.": lambda s, x, grid: s.flip(1),
     "the right samples, but images and groups come back in another order.":
     lambda s, x, grid: s.flatten(0, 1).unflatten(0, (-1, len(x))).transpose(0, 1),
     "you average over the channels: each keeps its own.": lambda s, x, grid: s.mean((1, 2), True).expand_as(s),

@@ -71,6 +71,7 @@ WRONG_BILINEARS = {  # beside those of the tables
     "detached": (lambda i, x, y: bilinear(i, x.detach(), y.detach()), "no gradient gets back to x"),
     "numpy": (lambda i, x, y: bilinear(i, torch.tensor(x.numpy()), y), "numpy brings no gradient"),
     "half detached": (lambda i, x, y: (bilinear(i.detach(), x, y) + bilinear(i, x, y)) / 2, "part of the gradient"),
+    "half()": (lambda i, x, y: bilinear(i, x, y).half(), "another dtype"),
     "float()": (lambda i, x, y: bilinear(i.float(), x.float(), y.float()), "for float64 inputs"),
     "in place": (lambda i, x, y: bilinear(i, x.add_(0.5), y), "in place"),
     "points first": (lambda i, x, y: bilinear(i, x, y).T, "channels first, then points"),
