@@ -102,14 +102,16 @@ def expect_average(attempt: Callable, result: torch.Tensor, values: torch.Tensor
     core.expect_all(
         (len(scores) == 1 or not same(run(values, torch.randn_like(scores)), result), "your result does not depend on "
          "the scores: over which axis does your softmax run?"),
+        (same(run(values, scores + 30), result), "with the same number added to all scores nothing should change; "
+         "yours does: are your weights exp(score) / sum of exp, with the largest score subtracted, no fixed number?"),
         (not 0 < right.sum() < len(right), f"your weights are right for {right.sum()} of {len(right)} items only: "
          "does a loop, a slice or an index leave some out?"),
         (same(run(2 * values, scores), 2 * result), "twice the values should give twice the average: use them as they "
          "are, and keep them out of the weights."),
         (same(run(values[order], scores[order]), result), "shuffle the items, scores and values alike, and the average "
          "should stay; yours changes: does each weight meet its own value, and does every item count?"),
-        (sum_is_1 or not same(share, share.mean().expand_as(share)), f"{off}, but they are in the right proportion: "
-         "divide each by the sum of them all."),
+        (sum_is_1 or total == 0 or not same(share, share.mean().expand_as(share)), f"{off}, but they are in the right "
+         "proportion: divide each by the sum of them all."),
         ((weights > -1e-6).all(), "some of your weights are negative: a weight says how much of an item to take."),
         (sum_is_1, f"{off}, so the result is no average: what do you divide by?"),
     )  # fmt: skip
@@ -140,7 +142,7 @@ def gate_table(name: str, axes: dict[str, tuple[int, ...]]) -> Table:
         f"a sigmoid stands on the {name} gates: they are gates already, use them as they are.": torch.sigmoid,
         f"open and closed are turned round in the {name} gates: a gate of 1 lets all through.": lambda g: 1 - g,
         f"the {name} gates are applied twice.": torch.square,
-        f"you add 1 to the {name} gates: with a gate of 0 nothing may come through.": lambda g: 1 + g,
+        f"you add 1 to the {name} gates: a gate of 0 lets nothing through.": lambda g: 1 + g,
         f"you take exp of the {name} gates: use them as they are.": torch.exp,
         f"a tanh stands on the {name} gates: they are gates already, use them as they are.": torch.tanh,
         f"you round the {name} gates: they may be half open.": torch.round,
@@ -154,6 +156,8 @@ def gate_table(name: str, axes: dict[str, tuple[int, ...]]) -> Table:
                 lambda g, dim=dim: g.exp() / g.exp().sum(dim, True),
             f"you divide the {name} gates by their sum over the {axis}: use them as they are.":
                 lambda g, dim=dim: g / g.sum(dim, True),
+            f"you add up the {name} gates over the {axis}: each has its own.":
+                lambda g, dim=dim: g.sum(dim, True).expand_as(g),
             f"you average the {name} gates over the {axis}: each has its own.":
                 lambda g, dim=dim: g.mean(dim, True).expand_as(g),
         }  # fmt: skip
@@ -195,8 +199,7 @@ AXES = "images", "channels", "rows", "columns"
 
 def laid(gate: torch.Tensor, *axes: int) -> torch.Tensor:
     """Its axes become these of four, and the others get size 1."""
-    order = sorted(range(len(axes)), key=lambda axis: axes[axis])
-    return gate.permute(order)[tuple(slice(None) if axis in axes else None for axis in range(4))]
+    return gate[(...,) + (None,) * (4 - len(axes))].movedim(tuple(range(len(axes))), axes)
 
 
 def laid_wrong(name: str, right: tuple[int, ...], wanted: str) -> Table:
@@ -220,10 +223,7 @@ def gated(
 TABLES = {
     "lay_channels": laid_wrong("channel", (0, 1), "(B, C, 1, 1)"),
     "lay_positions": laid_wrong("position", (0, 2, 3), "(B, 1, H, W)"),
-    "channels": CHANNELS,
-    "positions": POSITIONS,
-    "meet": MEET,
-    "apply": APPLY,
+    **{"channels": CHANNELS, "positions": POSITIONS, "meet": MEET, "apply": APPLY},
 }
 
 
@@ -233,8 +233,10 @@ def check_apply_gates(attempt: Callable) -> None:
     for b, c, h, w in ((3, 6, 5, 7), (5, 5, 5, 5), (1, 6, 3, 7), (6, 3, 5, 5), (3, 1, 5, 1)):
         inputs = torch.randn(b, c, h, w), 0.1 + 0.8 * torch.rand(b, c), 0.1 + 0.8 * torch.rand(b, h, w)
         result = call(attempt, *inputs, hints=STOPPED)
+        swapped = {(c, b, h, w): "images and channels have changed places.", (b, c, w, h): "rows and columns have "
+                   "changed places."}  # fmt: skip
         lost = "a gate changes how large a number is, never how many there are."
-        core.expect_shape(result, (b, c, h, w), f"x of shape {shape_of(b, c, h, w)}", {}, lost)
+        core.expect_shape(result, (b, c, h, w), f"x of shape {shape_of(b, c, h, w)}", swapped, lost)
         plain = "each gate lands where it should, but the numbers differ: multiply x by both gates, and nothing else."
         steady, closed = (
             partial(expect_steady, attempt, result, *inputs),

@@ -86,6 +86,8 @@ SCORES: Table = {  # q, k (…, N, d) → (…, N, N), in place of q kᵀ / √d
     "the scores are not divided by √d.": lambda q, k: q @ k.mT,
     "you divide the scores by d: by its square root.": lambda q, k: q @ k.mT / q.shape[-1],
     "** 1/2 is half of ** 1: set brackets, ** (1/2), or write ** 0.5.": lambda q, k: q @ k.mT / (q.shape[-1] / 2),
+    "** 1/2 is no root: it leaves d, and divides by 2 as well. Set brackets, ** (1/2), or write ** 0.5.":
+        lambda q, k: q @ k.mT / q.shape[-1] / 2,
     "you multiply the scores by √d: divide.": lambda q, k: q @ k.mT * q.shape[-1] ** 0.5,
     "you divide by √N: it is √d, the width of a query, that makes scores large.": lambda q, k: (
         q @ k.mT / q.shape[-2] ** 0.5
@@ -153,6 +155,8 @@ NORMALISE: Table = {  # scores (…, N) → weights (…, N), in place of softma
     "you divide the scores by their standard deviation: take them as they are.":
         lambda s: (s / s.std(-1, keepdim=True)).softmax(-1),
     "you divide the scores by √N: take them as they are.": lambda s: (s / s.shape[-1] ** 0.5).softmax(-1),
+    "** 1/2 is no root, and divides by 2 as well; and scores need no division here: take them as they are.":
+        lambda s: (s / s.shape[-1] / 2).softmax(-1),
     "you divide the scores by N: take them as they are.": lambda s: (s / s.shape[-1]).softmax(-1),
     "you divide the scores by their length: take them as they are.": lambda s: F.normalize(s, dim=-1).softmax(-1),
     "you divide the scores by their sum before the softmax: take them as they are.":
