@@ -13,10 +13,8 @@ from .core import call, exercise, expect, guarded, kind
 from .source import functions, reading
 from .steps import Table, explain
 
-TWINS = (
-    "two layers of equal size have the same weights (one layer under two names, copies, or a seed set before each): "
-)
-TWINS += "every layer needs random numbers of its own."
+TWINS = "two layers of equal size have the same weights (one layer under two names, copies, or a seed before each). "
+TWINS += "Each needs random numbers of its own."
 TOLD = {  # what torch says → what it means here
     "is not a Module subclass": "A row holds layers: a class needs brackets, nn.ReLU(), and a list a star, *layers.",
     "not all arguments converted": 'An "M" has come to a convolution: ask for it first.',
@@ -74,14 +72,15 @@ def check_vgg_features(attempt: Callable) -> None:
             expect(row is not None, "your code returned None: does its last line say return?")
             makes = "nn.Sequential(*layers) makes a row of all your layers that can be called."
             expect(isinstance(row, nn.Sequential), f"you return {kind(row)}: {makes}")
-        grown = "a second call gives other layers than the first: a list made outside of the function, or as a default "
-        once = len({len(layers_of(row)) for row in rows}) == 1
-        expect(once, f"{grown}of an argument, keeps what was put in before.")
+        once = "a second call gives other layers than the first: a list made outside of the function, or as a default "
+        expect(len({len(layers_of(row)) for row in rows}) == 1, f"{once}of an argument, keeps what was put in before.")
         _expect_layers(layers_of(row), list(right), given, attempt)
         have, want = list(row.state_dict()), list(right.state_dict())
-        named = f"{given} the weights should be named {want[0]!r} … {want[-2]!r}, by the layer's number in a single row"
-        inner = "Is there a row inside the row, or do you name layers?"
-        expect(have == want, f"{named}; yours are {have[0]!r} … {have[-2]!r}. {inner}")
+        named = (
+            f"{given} the weights should be named {want[0]!r} … {want[-2]!r}, by the layer's number in a single row; "
+        )
+        named += f"yours are {have[0]!r} … {have[-2]!r}. Is there a row inside the row, or do you name layers?"
+        expect(have == want, named)
         right.load_state_dict(row.state_dict())
         weights, x = [p for row in rows for p in row.state_dict(keep_vars=True).values()], torch.randn(3, 3, 17, 26)
         expect(own_weights(weights), TWINS)
@@ -94,14 +93,12 @@ def check_vgg_features(attempt: Callable) -> None:
 
 def _expect_layers(layers: list[nn.Module], right: list[nn.Module], given: str, attempt: Callable) -> None:
     """The first layer that differs from VGG's, in kind or else in a setting."""
-    told = f"{given} you have {len(layers)} layers; two for a number and one for an M make {len(right)}."
     for i, (mine, other) in enumerate(zip(layers, right, strict=False)):
-        if not isinstance(mine, type(other)):
-            told = f"{given}, layer {i} should be {KINDS[type(other)]}; yours is {kind(mine)}. A number is a "
-            told += "convolution and then its ReLU, an M is a max pooling, and there is nothing else."
-            break
-    same = [isinstance(mine, type(other)) for mine, other in zip(layers, right, strict=False)]
-    expect(all(same) and len(layers) == len(right), reading(attempt) or told)
+        told = f"{given}, layer {i} should be {KINDS[type(other)]}; yours is {kind(mine)}. A number is a convolution "
+        told += "and then its ReLU, an M is a max pooling, and there is nothing else."
+        expect(isinstance(mine, type(other)), reading(attempt) or told)
+    told = f"{given} you have {len(layers)} layers; two for a number and one for an M make {len(right)}."
+    expect(len(layers) == len(right), reading(attempt) or told)
     for i, (mine, other) in enumerate(zip(layers, right, strict=True)):
         told = f"{given}, layer {i}, {KINDS[type(other)]}, has"
         for name, idea in SETTINGS.items():
@@ -132,25 +129,22 @@ BLOCK: Table = {  # the end of a block, in place of p(m(r(c(x)))): x, convolutio
     "each module is called twice: once is enough.": lambda x, c, r, m, p: p(m(m(r(c(x))))),
     "each module is called before and after its pooling: before is enough.": lambda x, c, r, m, p: m(p(m(r(c(x))))),
     "you add what comes to the module's result: hand on that alone.": lambda x, c, r, m, p: p(r(c(x)) + m(r(c(x)))),
-    "you multiply what comes by the module's result: hand on that alone.":
-        lambda x, c, r, m, p: p(r(c(x)) * m(r(c(x)))),
+    "you multiply by the module's result: hand on that alone.": lambda x, c, r, m, p: p(r(c(x)) * m(r(c(x)))),
     "your modules stand in place of the ReLUs: they follow them.": lambda x, c, r, m, p: p(m(c(x))),
     "your modules stand in place of the poolings: those must stay.": lambda x, c, r, m, p: m(r(c(x))),
     "there is a pooling before each module, too: one, after it.": lambda x, c, r, m, p: p(m(p(r(c(x))))),
-    "an average stands in place of each pooling: the old ones must stay.":
-        lambda x, c, r, m, p: nn.functional.avg_pool2d(m(r(c(x))), 2),
+    "an average stands in place of each pooling.": lambda x, c, r, m, p: nn.functional.avg_pool2d(m(r(c(x))), 2),
     "there are two poolings after each module: one is enough.": lambda x, c, r, m, p: p(p(m(r(c(x))))),
     "there is a ReLU after each module, too: the one before it is enough.": lambda x, c, r, m, p: p(r(m(r(c(x))))),
 }  # fmt: skip
-END: Table = {"the layers after the last pooling are gone: keep them.": lambda layers, x: x}  # in place of layers(x)
 
 
-def inserted(x, row, modules, block=lambda x, c, r, m, p: p(m(r(c(x)))), end=lambda layers, x: layers(x)):
+def inserted(x, row, modules, block=lambda x, c, r, m, p: p(m(r(c(x))))):
     """The result of a row with one of the modules before each of its poolings."""
     pools, start = [i for i, layer in enumerate(row) if isinstance(layer, nn.MaxPool2d)], 0
     for i, module in zip(pools, modules, strict=True):
         x, start = block(row[start : i - 2](x), row[i - 2], row[i - 1], module, row[i]), i + 1
-    return end(row[start : len(row)], x)
+    return row[start : len(row)](x)
 
 
 @exercise("a module of its own before every pooling, and every weight still answers to its old name.")
@@ -175,26 +169,24 @@ def check_with_attention(attempt: Callable) -> None:
         with core.shapes_inside(result, Probe) as (seen, _):
             out = call(result, x, hints=TOLD)
         called, inside = [module for module, _ in seen], [one for one in result.modules() if isinstance(one, Probe)]
-        late = "one of your modules is called at several poolings, another at none. Do you count on? A function made "
-        late += "in a loop uses the loop's last values, whenever it is called: hand it the module itself."
         told = f"you made {len(made)} module(s) for {pools} poolings: each pooling gets one of its own, nothing else."
         expect(len(made) == pools, told)
         hidden = "some modules are not among result.modules(): a list, dict or lambda hides them from an optimizer, or "
         expect(len(inside) >= pools, f"{hidden}they are not in the network.")
         expect(len(inside) == pools, f"there are {len(inside)} modules for {pools} poolings: do you copy them?")
-        each = len(set(called)) in (0, pools)
-        expect(each or len(called) < pools, late)
-        expect(each, "some of your modules are never called: each stands before a pooling.")
+        late = (
+            "some of your modules are never called. In a loop: do you count on? A function made there uses the loop's "
+        )
+        expect(len(set(called)) in (0, pools), f"{late}last values, whenever it is called: hand it the module itself.")
         expect(own_weights([one.shift for one in inside]), TWINS)
         given = (x, old, list(dict.fromkeys([*called, *inside])))
         otherwise = "names and modules are right, but the result is not: every layer once, in the old order, and each "
         otherwise += "module once, between the last ReLU of a block and its pooling."
         leaves = {type(one) for one in result.modules() if not list(one.children())} - {*KINDS, Probe}
         otherwise += "".join(f" There is {one.__name__}, too." for one in leaves if hasattr(nn, one.__name__))
-        explain(out, inserted, given, {"block": BLOCK, "end": END}, otherwise, attempt)
+        explain(out, inserted, given, {"block": BLOCK}, otherwise, attempt)
         core.expect_no_chance(result, x, out)
-        out = out if out.requires_grad else torch.zeros((), requires_grad=True)
-        out.square().sum().backward()
+        (out if out.requires_grad else torch.zeros((), requires_grad=True)).square().sum().backward()
         learns = all(p.grad is not None and p.grad.abs().sum() > 0 for p in result.parameters())
         expect(learns, "no gradient reaches some of the weights: did you use no_grad, detach or requires_grad?")
         core.expect_same_gradient(result, lambda x, given=given: inserted(x, *given[1:]), x)
@@ -223,7 +215,7 @@ def _expect_same_names(state: dict[str, torch.Tensor], before: dict[str, torch.T
 
 
 # --------------------------------------------------------------------------------------------------- exercise 3
-class Mixed(nn.Module):
+class Mixed(nn.Identity):
     """One layer of each kind that a mechanism may have."""
 
     def __init__(self, channels: int):
@@ -234,9 +226,6 @@ class Mixed(nn.Module):
         self.inner = nn.Sequential(nn.ReLU(), nn.Sequential(nn.Linear(channels, 3 * channels)))
         self.norm, self.group = nn.BatchNorm2d(channels), nn.GroupNorm(1, channels)
         self.table = nn.Parameter(torch.empty(channels, 5))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x
 
 
 def normal(sd: Callable[[torch.Tensor], float]) -> Callable:
@@ -313,9 +302,7 @@ def check_initialise_attention(attempt: Callable) -> None:
 
 def _expect_untouched(after: dict[str, torch.Tensor], before: dict[str, torch.Tensor], attempt: Callable) -> None:
     expect(list(after) == list(before), "some weights have changed their names, or are gone: only fill them anew.")
-    alien = [
-        name for name in after if (after[name].dtype, after[name].shape) != (before[name].dtype, before[name].shape)
-    ]
+    alien = [n for n in after if (after[n].dtype, after[n].shape) != (before[n].dtype, before[n].shape)]
     expect(not alien, f"{alien[:1]} has another type or shape than before: fill it with numbers of its own type.")
     changed = [name for name in after if not torch.equal(after[name], before[name])]
     expect(changed, f"nothing has changed: {_why(attempt)}")
@@ -330,8 +317,7 @@ def _expect_untouched(after: dict[str, torch.Tensor], before: dict[str, torch.Te
 
 def _why(attempt: Callable) -> str:
     """Why weights may be what they were, by how the code reads."""
-    nodes = [node for function in functions(attempt) for node in ast.walk(function)]
-    used = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    used = {node.attr for f in functions(attempt) for node in ast.walk(f) if isinstance(node, ast.Attribute)}
     if used & {"clone", "deepcopy", "copy"}:
         return "you fill a copy; work on the weights of the model itself."
     if "children" in used:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from attn_lessons import check
-from attn_lessons.check.lesson08 import BLOCK, END, FILL, inserted
+from attn_lessons.check.lesson08 import BLOCK, FILL, inserted
 
 
 # --------------------------------------------------------------------------------------------------- exercise 1
@@ -222,6 +222,7 @@ WRONG_INSERTIONS = {  # beside those of the tables
     "three channels": (lambda row, make: put(row, lambda channels: make(3)), "number of channels"),
     "channels that go in": (lambda row, make: put(row, lambda channels: make(channels + 1)), "number of channels"),
     "last block only": (lambda row, make: put(row, make, order=lambda indices: indices[-1:]), "1 module(s) for 3"),
+    "ends early": (lambda row, make: put(row, make)[:-2], "no longer the name"),
     "added while walking": (into_itself, "list(…)"),
     "hidden in a dict": (InAList, "hides them"),
     "no gradient": (changed(no_grad), "no gradient"),
@@ -356,4 +357,4 @@ EXERCISES = {
     ),
     "start": (check.check_initialise_attention, [start, by(), by_name, by_formula], WRONG_STARTS),
 }  # fmt: skip
-TABLES = {"insertion": (by_step, {"block": BLOCK, "end": END}), "start": (lambda fill: by(fill=fill), {"fill": FILL})}
+TABLES = {"insertion": (by_step, {"block": BLOCK}), "start": (lambda fill: by(fill=fill), {"fill": FILL})}
