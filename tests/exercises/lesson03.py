@@ -68,39 +68,12 @@ class Joined(Channel):
         return self.mlp(torch.cat([mean, most], 1)).sigmoid()
 
 
-class JoinedLate(Channel):
-    """The hidden units of both, side by side."""
-
-    def layers(self, channels, hidden, bias=False):
-        self.reduce, self.expand = nn.Linear(channels, hidden, bias), nn.Linear(2 * hidden, channels, bias)
-
-    def gate(self, mean, most):
-        return self.expand(torch.cat([self.reduce(mean), self.reduce(most)], 1).relu()).sigmoid()
-
-
-class HalfShared(Channel):
-    def layers(self, channels, hidden, bias=False):
-        super().layers(channels, hidden, bias)
-        self.other = nn.Linear(channels, hidden, bias)
-
-    def gate(self, mean, most):
-        return (self.expand(self.reduce(mean).relu()) + self.expand(self.other(most).relu())).sigmoid()
-
-
 class PerPosition(Channel):
     """Maximum over nothing: a gate for every position."""
 
     def forward(self, x):
         everywhere = self.mlp(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
         return x * (self.mlp(self.mean(x))[:, :, None, None] + everywhere).sigmoid()
-
-
-class MaxOverW(Channel):
-    """A maximum for every row."""
-
-    def forward(self, x):
-        rows = self.mlp(x.amax(3).transpose(1, 2)).transpose(1, 2)[..., None]
-        return x * (self.mlp(self.mean(x))[:, :, None, None] + rows).sigmoid()
 
 
 class Normed(Channel):
@@ -158,21 +131,13 @@ def widths(make):
 WRONG_CHANNELS = {  # beside those of the tables
     "two MLPs": (TwoMLPs, "share one and the same"),
     "concatenated": (Joined, "not joined"),
-    "concatenated hidden": (JoinedLate, "hidden layer has"),
-    "half shared": (HalfShared, "has 3"),
-    "hidden added before the ReLU": (
-        channel(gate=lambda s, a, m: s.expand((s.reduce(a) + s.reduce(m)).relu()).sigmoid()),
-        "before the MLP",
-    ),
-    "neither ReLU nor sigmoid": (channel_steps(between=lambda v: v, gate=lambda v: v), "lie outside|And: "),
     "sum, and before the MLP": (
         channel(mean=lambda s, x: x.sum((2, 3)), gate=lambda s, a, m: s.mlp(a + m).sigmoid()),
         "without dividing by H·W: take the mean. And: you add mean and maximum before the MLP",
     ),
-    "operator slip": (gated(lambda a, m: (a + m / 2).sigmoid()), "another formula"),
+    "operator slip": (gated(lambda a, m: (a + m / 3).sigmoid()), "another formula"),
     "maximum over the wrong axes": (channel(most=lambda s, x: x.amax((1, 2))), "acts on the last axis"),
     "spatial kept": (PerPosition, "from position to position"),
-    "maximum of each row": (MaxOverW, "from position to position"),
     "first row only": (channel(most=lambda s, x: x[:, :, 0].amax(2)), "shuffled"),
     "only the first image": (EarlyReturn, "return stands inside your loop"),
     "no dependence": (channel(gate=lambda s, a, m: Channel.gate(s, a * 0 + 1, m * 0 + 1)), "do not depend"),
@@ -180,19 +145,14 @@ WRONG_CHANNELS = {  # beside those of the tables
     "returns the gates": (channel(forward=lambda s, x: s.gate(s.mean(x), s.most(x))), "multiply x by the gates"),
     "detached": (gated(lambda a, m: (a + m).sigmoid().detach()), "no gradient reaches your two layers"),
     "mean detached": (channel(mean=lambda s, x: x.detach().mean((2, 3))), "part of the gradient"),
-    "maximum as numbers": (channel(most=lambda s, x: torch.tensor(x.detach().numpy().max((2, 3)))), "gradient"),
     "float hard-coded": (channel(most=lambda s, x: x.amax((2, 3)).float()), "float64"),
-    "batch average": (gated(lambda a, m: (a + m).mean(0, True).sigmoid()), "other images in its batch|over the batch"),
     "batch norm": (Normed, "other images in its batch|evaluation mode"),
-    "dropout": (gated(lambda a, m: F.dropout(a + m, 0.5).sigmoid()), "chance"),
     "off in evaluation mode": (
         channel(forward=lambda s, x: Channel.forward(s, x) if s.training else x),
         "evaluation mode",
     ),
     "biases": (channel(layers=lambda s, c, h: Channel.layers(s, c, h, bias=True)), "bias=False"),
-    "reduction ignored": (widths(lambda c, r: c), "hidden layer has"),
     "hidden rounded": (widths(lambda c, r: max(1, round(c / r))), "hidden layer has"),
-    "at least eight": (widths(lambda c, r: max(8, c // r)), "hidden layer has"),
     "hidden width 0": (widths(lambda c, r: c // r), "no hidden unit"),
     "zeros": (Zeros, "start at 0"),
     "in a list": (InList, "no parameters"),
@@ -205,7 +165,6 @@ WRONG_CHANNELS = {  # beside those of the tables
     "max returns two": (channel(most=lambda s, x: x.flatten(2).max(2)), "positions"),
     "no nn.Module": (NotAModule, "nn.Module"),
     "an instance": (Channel(8, 2), "without (…)"),
-    "no return": (channel(forward=lambda s, x: None), "return"),
 }
 
 
@@ -320,29 +279,12 @@ class WithNorm(Spatial):
         return self.norm(self.conv(self.summary(x)))
 
 
-class OneD(Spatial):
-    def layers(self, k):
-        self.conv = nn.Conv1d(2, 1, k, padding=k // 2)
-
-    def score(self, x):
-        return self.conv(self.summary(x).flatten(2)).unflatten(2, x.shape[2:])
-
-
 class LinearMap(Spatial):
     def layers(self, k):
         self.line = nn.Linear(2, 1)
 
     def score(self, x):
         return self.line(self.summary(x).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-
-
-class TwoLayers(Spatial):
-    def layers(self, k):
-        super().layers(k)
-        self.more = nn.Conv2d(1, 1, k, padding=k // 2)
-
-    def score(self, x):
-        return self.more(super().score(x))
 
 
 class SpatialInList(Spatial):
@@ -370,34 +312,22 @@ def over_positions(x):
 
 
 WRONG_SPATIALS = {  # beside those of the tables
-    "built for 512 maps": (built(maps=512), "built for 512"),
+    "built for 512 maps": (built(maps=512), "built for another"),
     "pools over the positions": (sums(lambda x: over_positions(x)[..., None]), "pooled over the positions"),
-    "pools over the positions, adaptive": (
-        sums(lambda x: torch.cat([F.adaptive_avg_pool2d(x, 1), F.adaptive_max_pool2d(x, 1)], 1)),
-        "pooled over the positions",
-    ),
     "no pooling": (sums(lambda x: x), "all C channels"),
     "first two channels": (sums(lambda x: x[:, :2]), "change places"),
     "no padding": (built(padding=0), "edges are lost"),
-    "padding 1": (built(padding=1), "edges are lost"),
-    "padding k": (built(padding=lambda k: k), "edges are lost"),
-    "stride 2": (built(stride=2), "edges are lost"),
     "dilated": (built(dilation=2, padding=lambda k: k - 1), "outside its window"),
     "mean only": (
         spatial(layers=lambda s, k: Spatial.layers(s, k, maps=1), summary=lambda s, x: x.mean(1, True)),
         "reads two",
     ),
-    "a single map": (sums(lambda x: x.mean(1, True)), "a single map"),
     "joined along H": (sums(lambda x: torch.cat([x.mean(1, True), x.amax(1, True)], 2)), "side by side"),
-    "joined along the batch": (sums(lambda x: torch.cat([x.mean(1, True), x.amax(1, True)], 0)), "side by side"),
     "stacked in front": (sums(lambda x: torch.stack([x.mean(1), x.amax(1)])), "side by side"),
-    "joined without keepdim": (sums(lambda x: torch.cat([x.mean(1), x.amax(1)], 1)), "side by side"),
     "a gate per channel": (PerChannel, "from channel to channel"),
     "two maps": (built(out=2), "returns 2 maps"),
     "groups": (built(out=2, groups=2), "returns 2 maps"),
-    "1-D": (OneD, "nn.Conv2d"),
     "linear": (LinearMap, "nn.Conv2d"),
-    "two layers": (TwoLayers, "one convolution"),
     "fixed window": (spatial(layers=lambda s, k: Spatial.layers(s, 7)), "handed on"),
     "batch norm": (WithNorm, "there is a norm"),
     "sum and no sigmoid": (
@@ -408,9 +338,8 @@ WRONG_SPATIALS = {  # beside those of the tables
         sums(lambda x: torch.stack([x.amax(1), x.sum(1)], 1)), "you take the sum",
     ),
     "returns the map": (used(lambda x, g: g), "multiply x by the gates"),
-    "transposed": (spatial(score=lambda s, x: s.conv(s.summary(x).mT)), "must match"),
+    "transposed": (spatial(score=lambda s, x: s.conv(s.summary(x).mT)), "changed places"),
     "detached": (used(lambda x, g: x * g.detach()), "no gradient reaches the convolution"),
-    "maps detached": (sums(lambda x: Spatial.summary(None, x.detach())), "part of the gradient"),
     "half detached": (sums(lambda x: torch.stack([x.mean(1), x.detach().amax(1)], 1)), "part of the gradient"),
     "float hard-coded": (spatial(gate=lambda s, x: s.score(x).float().sigmoid()), "float64"),
     "fixed number of channels": (FixedChannels, "another number of channels"),
