@@ -10,7 +10,7 @@ from .core import call, exercise, expect, expect_all, expect_shape, guarded, one
 from .steps import SQUEEZE, Table, explain, other_axes
 
 STOPPED = {  # what torch says → what it means in this lesson
-    "must match the size": "keepdim=True keeps an axis that you reduce, with size 1.",
+    "must match the size": "If you reduced an axis: keepdim=True keeps it, with size 1.",
     "implicitly created only for scalar": "autograd.grad wants a single number: what is it for a batch?",
     "same number of dimensions": "gather wants labels with as many axes as the scores have.",
     "does not require grad": "Is the gradient switched off, or were the maps cut off from the network?",
@@ -53,12 +53,14 @@ WEIGHTS: Table = {
 }
 ADD: Table = {
     "you took the mean over the channels: the weighted maps are added up.": lambda v: v.mean(1),
+    "the ReLU comes before the mean over the channels: add the channels up first.": lambda v: v.relu().mean(1),
     "the ReLU comes before the sum: then no channel can take anything away.": lambda v: v.relu().sum(1),
 }
 CUT: Table = {
     "the ReLU is missing: a map of what speaks *for* the class has nothing below 0.": lambda v: v,
     "you took the absolute value: what speaks against the class would be bright as well.": torch.abs,
     "you kept what is below 0: keep what is above.": lambda v: v.clamp(max=0),
+    "you move each lowest value to 0 as well: the ReLU is enough.": lambda v: v.relu() - v.relu().amin((1, 2), True),
     "every image has the map of the first one: each has its own.": lambda v: v[:1].relu().expand_as(v),
 }
 CAM = {"given": GIVEN, "average": AVERAGE, "weights": WEIGHTS, "add": ADD, "cut": CUT}
@@ -70,30 +72,32 @@ def check_grad_cam(attempt: Callable) -> None:
     for n, c, h, w, dtype in ((3, 6, 5, 7, torch.float32), (5, 3, 6, 6, torch.float64), (1, 5, 3, 2, torch.float32)):
         maps = torch.rand(n, c, h, w) + 0.2 + 0.5 * torch.randn(n, c, h, w)
         gradients = torch.randn(n, c, h, w) + torch.randn(n, c, 1, 1)  # the mean tells channels apart
-        gradients[:, 0] += 2  # something speaks for the class in every image
+        gradients[:, 0], maps[:, 0, 0, 0] = gradients[:, 0].abs() + 1, 9  # something speaks for the class
         maps, gradients = maps.to(dtype), gradients.to(dtype)
         result = call(attempt, maps, gradients, hints=STOPPED)
         _expect_maps(result, maps, f"maps and gradients of shape {shape_of(n, c, h, w)}")
 
         def properties(maps=maps, gradients=gradients, result=result):
+            factor = (result.sum() / cam(maps, gradients).sum()).item()
             shuffled = gradients.flatten(2)[..., torch.randperm(gradients[0, 0].numel())].view_as(gradients)
             alone = [call(attempt, m[None], g[None]) for m, g in zip(maps, gradients, strict=True)]
-            other_class, other_maps = call(attempt, maps, gradients.flip(1) - 1), call(attempt, maps + 1, gradients)
+            more = [maps + one[:, None, None] for one in torch.eye(maps.shape[1], dtype=maps.dtype)]
+            unused = [m for m in more if same(call(attempt, m, gradients), result)]
+            stretched = any(same(call(attempt, a * maps, b * gradients), result) for a, b in ((1, 2), (2, 1)))
+            same_class = same(call(attempt, maps, gradients.flip(1) - 1), result)
             expect_all(
-                (result.any(), "your maps are 0 everywhere, and they should not be."),
-                (not same(other_class, result), "the gradients do not enter: your map is the same for every class."),
-                (not same(other_maps, result), "the feature maps do not enter: what is there counts as well."),
+                (not same_class, "the gradients do not enter: your map is the same for every class."),
+                (len(unused) < maps.shape[1], "the feature maps do not enter: what is there counts as well."),
+                (not unused, "some channels do not enter your map: add all of them up."),
+                (not stretched, "you stretch maps or weights to a fixed size: a scale comes later."),
+                (not same(result, factor * cam(maps, gradients)), f"your map is {factor:.3g} times the right one."),
                 (same(torch.cat(alone), result), "an image's map changes with the other images: keep them apart."),
-                (not same(call(attempt, 2 * maps, gradients), result), "you stretch your maps: that comes later."),
                 (same(call(attempt, maps, shuffled), result), "your map changes when the gradient is shuffled over its "
                  "positions: a channel has one weight, the mean over all of them."),
             )  # fmt: skip
 
         tables = CAM | {"average": AVERAGE | other_axes(gradients)}
         other = "a map per image, but not the right one: a weight per channel, the weighted sum, then the ReLU."
-        factor = (result.sum() / cam(maps, gradients).sum()).item()
-        if same(result, factor * cam(maps, gradients)):
-            other = f"your map is {factor:.3g} times the right one: which factor is too much?"
         explain(result, cam, (maps, gradients), tables, other, attempt, properties)
 
 
@@ -105,13 +109,16 @@ def _expect_maps(result: Tensor, maps: Tensor, given: str, image: tuple[int, ...
         (n, *image): "that is the image's size: leave the map as large as the layer's.",
         (n, c): "the positions are gone: only the gradients lose theirs.",
         (n,): "one number per image is left; a map has one for each position.",
+        (n, w, h): "rows and columns have changed places.",
         (n, 1, h, w): "the axis of the channels is still there, with size 1: leave out keepdim.",
         (n, c, h, w): "the channels are still apart: add them up.",
         (h, w): "the axis of the images is gone: each has its own map.",
     }
     expect_shape(result, (n, h, w), given, ideas, f"one map per image is wanted, {shape_of(n, h, w)}.")
     expect(not result.isnan().any(), "there is NaN in your maps: a highest value can be 0, and you divide 0 by 0.")
-    expect(result.dtype == maps.dtype, "with float64 you return another type: take that of the maps, write none down.")
+    types = [str(t.dtype).removeprefix("torch.") for t in (maps, result)]
+    expect(len({*types}) == 1, f"for maps of {types[0]} you return {types[1]}: take their type, do not write one down.")
+    expect(result.any(), "your maps are 0 everywhere, and they should not be.")
 
 
 # ------------------------------------------------------------------------------------------------ exercise 2
@@ -136,7 +143,8 @@ ASK: Table = {  # scores (n, K), labels (n,) → what is added up and differenti
     "each image is asked about the classes of *all* images: which shape has scores[:, labels]?": lambda s, k: s[:, k],
     "you ask about the network's own answer; the labels say which class is meant.": lambda s, k: s.amax(1),
     "only the first image's score is asked about; the others get no gradient.": lambda s, k: s[0, k[0]],
-    "every image is asked about the first one's class.": lambda s, k: s[:, k[0]],
+    "all images are asked about one class: each has a label of its own.": lambda s, k: s[:, k[0]],
+    "the first image is asked about class 0, the next about 1: use the labels.": lambda s, k: s.diagonal(),
     "each image is asked about the class before its own: labels count from 0.": lambda s, k: own(s.roll(1, 1), k),
     "you ask about all classes at once: the labels do not enter.": lambda s, k: s,
     "other classes enter the probability and its logarithm: take the score.": lambda s, k: own(s.log_softmax(1), k),
@@ -248,6 +256,7 @@ SHARE: Table = {
 }  # fmt: skip
 HITS: Table = {
     "you added up over the images: take the mean.": torch.sum,
+    "you took the median of the images: take the mean.": torch.median,
     "only the first image counts: take the mean over all.": lambda hits: hits.flatten()[0],
     "images without a hit are left out: they count as 0.": lambda hits: hits.sum() / (hits > 0).sum(),
 }
@@ -274,7 +283,7 @@ def check_point(attempt: Callable) -> None:
     explain(result, pointed, (ties, masks), POINT, other, attempt, properties)
     for when, *both in (
         ("for a single image", maps[:1], masks[:1]),
-        ("for maps below 0", -1 - maps, masks),
+        ("for maps below 0", ties - 20, masks),
         ("for maps that are 0 everywhere", 0 * maps, masks),
         ("where some images hold no object", maps, masks & masks[:, :1, 1:2]),
     ):
