@@ -65,12 +65,9 @@ def returns_in_a_loop(x):
 
 WRONG_POOLS = {  # beside those of the tables
     "stacked": (lambda x: torch.stack([x.mean(3), x.mean(2)], 2), "new axis"),
-    "stacked in front": (lambda x: torch.stack([x.mean(3), x.mean(2)]), "new axis"),
     "transposed": (lambda x: pool_both(x).mT, "channels in the middle"),
     "joined along channels": (lambda x: torch.cat([x.mean(3), x.mean(2)], 1), "along the channels"),
-    "joined along the batch": (lambda x: torch.cat([x.mean(3), x.mean(2)]), "along the batch"),
     "square only": (lambda x: torch.stack([x.mean(3), x.mean(2)], 2).flatten(2), "not for every other"),
-    "rows only": (lambda x: x.mean(3), "only one direction"),
     "global mean": (lambda x: x.mean((2, 3)), "one axis at a time"),
     "row plus column": (lambda x: x.mean(3, keepdim=True) + x.mean(2, keepdim=True), "side by side"),
     "added": (lambda x: x.mean(3) + x.mean(2), "side by side"),
@@ -85,7 +82,6 @@ WRONG_POOLS = {  # beside those of the tables
     "half detached": (lambda x: torch.cat([x.mean(3), x.detach().mean(2)], 2), "gradient"),
     "numpy": (lambda x: torch.from_numpy(pool_both(x).detach().numpy()), "gradient"),
     "float32 always": (lambda x: pool_both(x.float()), "float64"),
-    "zeros without dtype": (filled, "float64"),
     "in place": (in_place, "in place"),
     "two tensors": (lambda x: (x.mean(3), x.mean(2)), "a single tensor"),
     "no return": (lambda x: None, "return"),
@@ -93,7 +89,7 @@ WRONG_POOLS = {  # beside those of the tables
     "squeeze()": (lambda x: pool_both(x).squeeze(), "axis of the single image"),
     "the whole image mixed in": (lambda x: pool_both(x) + x.mean((2, 3))[..., None] / 2, "other numbers of yours"),
     "only some columns": (lambda x: torch.cat([x[..., :2].mean(3), x[:, :, :2].mean(2)], 2), "should change"),
-    "weighted": (lambda x: pool_both(x) * 3, "should change, by"),
+    "weighted": (lambda x: pool_both(x) * 3, "not the plain mean"),
     "return in a loop": (returns_in_a_loop, "inside your loop"),
 }  # fmt: skip
 
@@ -257,13 +253,11 @@ WRONG_CAS = {  # beside those of the tables
     ),
     "no biases": (wrong(layers=without_bias), "no bias"),
     "dropout": (wrong(hidden=lambda m, z: F.dropout(CA.hidden(m, z), 0.5, m.training)), "dropout"),
-    "dropout always": (wrong(hidden=lambda m, z: F.dropout(CA.hidden(m, z))), "two calls"),
     "another squash": (combine(lambda x, r, c: x * r**1.5 * c), "another formula"),
     "squeezed image": (wrong(pool=lambda m, x: F.adaptive_avg_pool2d(x, (None, 1)).squeeze()), "split"),
     "float32 always": (wrong(pool=lambda m, x: CA.pool(m, x.float())), "float64"),
     "layers in a list": (InList, "no parameters"),
     "in place": (InPlaceCA, "in place"),
-    "forward missing": (wrong(forward=nn.Module.forward), "no forward"),
     "forward calls itself": (wrong(forward=lambda m, x: m(x)), "never ends"),
     "no return": (combine(lambda x, r, c: None), "return"),
     "two tensors": (combine(lambda x, r, c: (x * r, x * c)), "a single tensor"),
@@ -344,7 +338,7 @@ class Bare(nn.Module):
 EXERCISES = {
     "pool_both": (
         check.check_pool_both,
-        [pool_both, pooled_with_loops, pooled_as_in_the_paper, pooled_with_einsum],
+        [pool_both, pooled_with_loops, pooled_as_in_the_paper, pooled_with_einsum, filled],
         WRONG_POOLS,
     ),
     "ca": (check.check_ca, [CA, FourAxes, Linears, Late, Bare], WRONG_CAS),
