@@ -13,14 +13,12 @@ from .core import call, exercise, expect, guarded, kind
 from .source import functions, reading
 from .steps import Table, explain
 
-TWINS = "two layers of equal size have the same weights (one layer under two names, copies, or a seed before each). "
-TWINS += "Each needs random numbers of its own."
+TWINS = "two layers of equal size have the same weights (one layer twice, copies, a seed before each): draw new ones."
 TOLD = {  # what torch says → what it means here
     "is not a Module subclass": "A row holds layers: a class needs brackets, nn.ReLU(), and a list a star, *layers.",
     "not all arguments converted": 'An "M" has come to a convolution: ask for it first.',
     "during iteration": "Go through list(…) of what you change.",
-    "was given": "Each pooling has its own number of channels, that of the last convolution before it. If yours are "
-    "right: a function made in a loop uses the loop's last values, whenever it is called.",
+    "was given": "Each pooling has its own number of channels; a function made in a loop uses the last one.",
     "Boolean value of Tensor": "Whether there is a bias is another question than whether it is 0: ask for None.",
     "NoneType": "Some layers have no bias: theirs is None.",
     "fewer than 2 dimensions": "Norms, and every bias, have a single row of numbers: Kaiming's is for other weights.",
@@ -29,7 +27,6 @@ TOLD = {  # what torch says → what it means here
 
 
 def own_weights(weights: list[nn.Parameter]) -> bool:
-    """No two of equal shape are alike."""
     pairs = [(a, b) for i, a in enumerate(weights) for b in weights[:i] if a.shape == b.shape]
     return not any(a is b or (a.dim() > 1 and core.same(a, b)) for a, b in pairs)
 
@@ -70,29 +67,23 @@ def check_vgg_features(attempt: Callable) -> None:
         expect(handed == numbers, "your code changed the list it was given (with pop?): only read it.")
         for row in reversed(rows):
             expect(row is not None, "your code returned None: does its last line say return?")
-            makes = "nn.Sequential(*layers) makes a row of all your layers that can be called."
-            expect(isinstance(row, nn.Sequential), f"you return {kind(row)}: {makes}")
+            expect(isinstance(row, nn.Sequential), f"you return {kind(row)}: nn.Sequential(*layers) makes a row.")
         once = "a second call gives other layers than the first: a list made outside of the function, or as a default "
         expect(len({len(layers_of(row)) for row in rows}) == 1, f"{once}of an argument, keeps what was put in before.")
         _expect_layers(layers_of(row), list(right), given, attempt)
         have, want = list(row.state_dict()), list(right.state_dict())
-        named = (
-            f"{given} the weights should be named {want[0]!r} … {want[-2]!r}, by the layer's number in a single row; "
-        )
-        named += f"yours are {have[0]!r} … {have[-2]!r}. Is there a row inside the row, or do you name layers?"
-        expect(have == want, named)
+        named = f"{given} the weights should be {want[0]!r} … {want[-2]!r}, by number in a single row; yours are "
+        expect(have == want, f"{named}{have[0]!r} … {have[-2]!r}. Is a row inside the row, or do you name layers?")
         right.load_state_dict(row.state_dict())
         weights, x = [p for row in rows for p in row.state_dict(keep_vars=True).values()], torch.randn(3, 3, 17, 26)
         expect(own_weights(weights), TWINS)
         expect(all(p.requires_grad for p in weights), "some weights cannot learn: requires_grad is off.")
         expect(row.training, "your row comes in evaluation mode: leave the mode alone.")
-        other = "right layers in the right order, but they compute something else: did you change a forward?"
-        expect(core.same(call(row, x), right(x)), other)
+        expect(core.same(call(row, x), right(x)), "right layers, but another result: did you change a forward?")
         core.expect_same_gradient(row, right, x)
 
 
 def _expect_layers(layers: list[nn.Module], right: list[nn.Module], given: str, attempt: Callable) -> None:
-    """The first layer that differs from VGG's, in kind or else in a setting."""
     for i, (mine, other) in enumerate(zip(layers, right, strict=False)):
         told = f"{given}, layer {i} should be {KINDS[type(other)]}; yours is {kind(mine)}. A number is a convolution "
         told += "and then its ReLU, an M is a max pooling, and there is nothing else."
@@ -104,8 +95,7 @@ def _expect_layers(layers: list[nn.Module], right: list[nn.Module], given: str, 
         for name, idea in SETTINGS.items():
             value, wanted = (getattr(layer, name, None) for layer in (mine, other))
             expect(value in (wanted, (wanted, wanted), "same"), f"{told} {name}={value}: {idea}.")
-        bias = getattr(mine, "bias", 0) is not None
-        expect(bias, f"{told} no bias: VGG's convolutions do, and the weights come with them.")
+        expect(getattr(mine, "bias", 0) is not None, f"{told} no bias: VGG's do, and the weights come with them.")
 
 
 # --------------------------------------------------------------------------------------------------- exercise 2
@@ -151,7 +141,7 @@ def inserted(x, row, modules, block=lambda x, c, r, m, p: p(m(r(c(x))))):
 def check_with_attention(attempt: Callable) -> None:
     """Check exercise 2 of lesson 08: a function ``with_attention(features, make)`` that returns a module."""
     for numbers in ([7, 5, "M", 6, 5, "M", 5, 5, "M", 9], [5, "M", 7, 6, "M", 3], [6, 8]):
-        row, made, pools = vgg(numbers), [], numbers.count("M")
+        row, made, pools, x = vgg(numbers), [], numbers.count("M"), torch.randn(3, 3, 67, 70)
         row.load_state_dict({name: 2 * w for name, w in row.state_dict().items()})  # so that no module is near linear
         old = copy.deepcopy(row)
 
@@ -159,25 +149,21 @@ def check_with_attention(attempt: Callable) -> None:
             made.append(Probe(channels))
             return made[-1]
 
-        given = f"features with {pools} poolings and a function that makes modules"
-        result = guarded(attempt, row, make, given=given, hints=TOLD)
+        result = guarded(attempt, row, make, given=f"features with {pools} poolings, and make", hints=TOLD)
         expect(result is not None, "your code returned None: return the network, also where you changed it in place.")
         expect(isinstance(result, nn.Module), f"you return {kind(result)}: it should be a module.")
         expect(made or not pools, "make(channels) was never called: nothing was inserted.")
         _expect_same_names(result.state_dict(), old.state_dict())
-        x = torch.randn(3, 3, 67, 70)
         with core.shapes_inside(result, Probe) as (seen, _):
             out = call(result, x, hints=TOLD)
         called, inside = [module for module, _ in seen], [one for one in result.modules() if isinstance(one, Probe)]
-        told = f"you made {len(made)} module(s) for {pools} poolings: each pooling gets one of its own, nothing else."
-        expect(len(made) == pools, told)
-        hidden = "some modules are not among result.modules(): a list, dict or lambda hides them from an optimizer, or "
-        expect(len(inside) >= pools, f"{hidden}they are not in the network.")
-        expect(len(inside) == pools, f"there are {len(inside)} modules for {pools} poolings: do you copy them?")
-        late = (
-            "some of your modules are never called. In a loop: do you count on? A function made there uses the loop's "
+        expect(len(made) == pools, f"you made {len(made)} module(s) for {pools} poolings: each gets one of its own.")
+        told = f"result.modules() has {len(inside)} modules for {pools} poolings: a list, dict or lambda hides them "
+        expect(len(inside) == pools, f"{told}from an optimizer. Or do you copy them, or forget to put them in?")
+        told = (
+            "some of your modules are never called. Do you count on in the loop? A function made there uses its last "
         )
-        expect(len(set(called)) in (0, pools), f"{late}last values, whenever it is called: hand it the module itself.")
+        expect(len(set(called)) in (0, pools), f"{told}values, whenever it is called: hand it the module itself.")
         expect(own_weights([one.shift for one in inside]), TWINS)
         given = (x, old, list(dict.fromkeys([*called, *inside])))
         otherwise = "names and modules are right, but the result is not: every layer once, in the old order, and each "
@@ -209,9 +195,7 @@ def _expect_same_names(state: dict[str, torch.Tensor], before: dict[str, torch.T
         told = f"{name!r} is no longer the name of its convolution: what comes after a new layer moved on by one number"
         own = "How can a module come in without a number of its own in the row?"
         expect(new.shape == old.shape, f"{told}. {own}")
-        moved = any(one is not old and core.same(new, one) for one in before.values())
-        expect(not moved, f"{name!r} now holds another layer's weights: the numbers in the row have shifted.")
-        expect(core.same(new, old), f"{name!r} is there, but its weights are new: keep the layers you were given.")
+        expect(core.same(new, old), f"{name!r} has new weights, or another layer's: keep every layer and its number.")
 
 
 # --------------------------------------------------------------------------------------------------- exercise 3
@@ -244,19 +228,16 @@ FILL: Table = {  # a weight → the numbers that it is filled with, in place of 
     "2 / fan-in is the variance: the standard deviation is its root.": normal(lambda w: 2 / w[0].numel()),
     "** 1/2 halves, since the power comes first: write ** 0.5 or a root.": normal(lambda w: 1 / w[0].numel()),
     "your fan-in counts channels alone: the window counts, too.": normal(lambda w: (2 / w.shape[1]) ** 0.5),
-    "you divide by all weights of the layer: fan-in is what one unit reads.": normal(lambda w: (2 / w.numel()) ** 0.5),
     "your weights have standard deviation 1, whatever the layer: it follows fan-in.": normal(lambda w: 1),
     "your weights have standard deviation 0.01, whatever the layer: it follows fan-in.": normal(lambda w: 0.01),
     "all weights of a layer are equal: then all its units would learn the same.": torch.ones_like,
     "all weights are zero: then nothing in there can start to learn.": torch.zeros_like,
     "no weight is negative: normal numbers have both signs.": lambda w: kaiming(w).abs(),
     "you add to the old weights: put new ones in their place.": lambda w: w + kaiming(w),
-    "you multiply the old weights: put new ones in their place.": lambda w: w * kaiming(w),
 }  # fmt: skip
 
 
 def alike(a: torch.Tensor, b: torch.Tensor) -> bool:
-    """Drawn from one distribution, by mean, size and tails."""
     size = [w.square().mean().sqrt() + 1e-9 for w in (a, b)]
     mean, tails = ([(w / s).pow(n).mean() for w, s in zip((a, b), size, strict=True)] for n in (1, 4))
     near = abs(mean[0] - mean[1]) < 0.06 and abs(tails[0] - tails[1]) < 0.3
@@ -269,9 +250,8 @@ def check_initialise_attention(attempt: Callable) -> None:
     for start, blocks in (("own", (4, 5)), ("identity", (5,))):
         model = VGG(11, 5, batch_norm=True, head="cifar", width=1 / 8, attention=Mixed, blocks=blocks, start=start)
         model = model.eval() if start == "own" else model.double()
-        with torch.no_grad():
-            for value in (*model.parameters(), *model.buffers()):
-                value.copy_(2 + torch.rand(value.shape))
+        for value in model.state_dict().values():
+            value.copy_(2 + torch.rand(value.shape))
         params = list(model.parameters())
         for p in params:
             p.grad = torch.ones_like(p)
@@ -280,9 +260,8 @@ def check_initialise_attention(attempt: Callable) -> None:
         _expect_untouched(model.state_dict(), old.state_dict(), attempt)
         layers = {n: m for n, m in model.attention.named_modules() if isinstance(m, nn.Linear | nn.Conv1d | nn.Conv2d)}
         same = [n for n, one in layers.items() if torch.equal(one.weight, old.attention.get_submodule(n).weight)]
-        deep = same and all("inner" in name for name in same)
-        why = "it sits deeper than you look, in a row inside a module." if deep else _why(attempt)
-        expect(not same, f"the weights of {', '.join(same[:2])} are what they were: {why}")
+        deep = "it sits deeper than you look, in a row inside a module." if all("inner" in n for n in same) else ""
+        expect(not same, f"the weights of {', '.join(same[:2])} are what they were: {deep or _why(attempt)}")
         for name, one in layers.items():
             told, wide = f"of a {type(one).__name__} ({name})", one.weight[0].numel()
             weight, before = one.weight.detach(), old.attention.get_submodule(name).weight.detach()
@@ -294,10 +273,8 @@ def check_initialise_attention(attempt: Callable) -> None:
             expect(one.bias is None or not one.bias.any(), f"the bias {told} is not zero: it should be.")
         expect(own_weights([one.weight for one in layers.values()]), TWINS)
         expect(model.training == mode, "the model is in another mode afterwards: leave training and evaluation alone.")
-        learn = all(p.requires_grad for p in model.parameters())
-        expect(learn, "some weights no longer learn: requires_grad is off. An initialisation changes numbers only.")
-        kept = all(p.grad is not None and (p.grad == 1).all() for p in params)
-        expect(kept, "the gradients of the model have changed: an initialisation changes weights only.")
+        kept = all(p.grad is not None and (p.grad == 1).all() for p in params) and all(p.requires_grad for p in params)
+        expect(kept, "requires_grad or the gradient of some weights has changed: set numbers only.")
 
 
 def _expect_untouched(after: dict[str, torch.Tensor], before: dict[str, torch.Tensor], attempt: Callable) -> None:
@@ -310,17 +287,14 @@ def _expect_untouched(after: dict[str, torch.Tensor], before: dict[str, torch.Te
     told = f"numbers outside the attention are gone, in {len(outside)} tensors, {outside[:1]} among them: what was "
     expect(not outside, f"{told}learned there must stay. Which part of the model holds the attention alone?")
     for name in changed:
-        expect(not name.endswith("scale"), f"{name!r} makes the start an identity: leave it alone.")
-        other = name.endswith("table") or ".norm." in name or ".group." in name
-        expect(not other, f"{name!r} belongs to no linear layer or convolution (norms stay, too): leave it.")
+        other = name.endswith(("scale", "table")) or ".norm." in name or ".group." in name
+        expect(not other, f"{name!r} belongs to no linear layer or convolution, and so it stays (as norms do).")
 
 
 def _why(attempt: Callable) -> str:
-    """Why weights may be what they were, by how the code reads."""
     used = {node.attr for f in functions(attempt) for node in ast.walk(f) if isinstance(node, ast.Attribute)}
     if used & {"clone", "deepcopy", "copy"}:
         return "you fill a copy; work on the weights of the model itself."
     if "children" in used:
         return "children are the outermost modules alone, and the layers sit deeper."
-    told = "work on the model itself, in place (functions of nn.init end in _). Which layers do you visit?"
-    return reading(attempt) or told
+    return reading(attempt) or "work on the model in place (functions of nn.init end in _). Which layers do you visit?"
