@@ -1,0 +1,79 @@
+"""`python -m attn_lessons.grade`: every submission has all its rows, whatever it does."""
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from attn_lessons import check
+from attn_lessons.check.grader import COLUMNS, EXERCISES, graded, main
+
+RIGHT = "import torch\ndef squeeze(x):\n    return x.mean((2, 3))"
+SUBMISSIONS = {  # of lesson 02, and the outcome and a word of the sentence of its first exercise
+    "right": ([RIGHT, "squeeze(1)", "while True: pass"], "passed", "mean over all positions"),
+    "magics": (["%matplotlib inline\n!ls", RIGHT], "passed", "mean"),
+    "wrong": (["def squeeze(x):\n    return x.sum((2, 3))"], "not yet", "without dividing"),
+    "empty": (['def squeeze(x):\n    raise NotImplementedError("your turn")'], "not attempted yet", "write yours"),
+    "line left": (
+        ['def squeeze(x):\n    raise NotImplementedError("your turn")\n    return x.mean((2, 3))'],
+        "not yet",
+        "delete that line",
+    ),
+    "syntax": (["def squeeze(x)\n    return x"], "does not run", "SyntaxError"),
+    "exits": (["import sys\ndef squeeze(x):\n    sys.exit()"], "not yet", "SystemExit"),
+    "dies": (["import os\ndef squeeze(x):\n    os._exit(0)"], "does not run", "ended its process"),
+    "endless": (["def squeeze(x):\n    while True: pass"], "does not end", "endless loop"),
+    "changes the check": (
+        [
+            "from attn_lessons.check import core",
+            "def squeeze(x):\n    core.same = lambda *a: True\n    return x.sum((2, 3))",
+        ],
+        "not own work",
+        "changes the check",
+    ),
+    "the course's own": (
+        ["from attn_lessons.attention.base import mean\ndef squeeze(x):\n    return mean(x, 2, 3)"],
+        "not own work",
+        "uses the course's own mean",
+    ),
+}
+
+
+def notebook(path: Path, cells: list[str]) -> Path:
+    path.write_text(json.dumps({"cells": [{"cell_type": "code", "source": cell} for cell in cells]}))
+    return path
+
+
+@pytest.mark.parametrize("name", SUBMISSIONS)
+def test_a_submission_has_its_row(name, tmp_path, monkeypatch):
+    cells, outcome, words = SUBMISSIONS[name]
+    monkeypatch.setitem(EXERCISES, "02", {"squeeze": "check_squeeze"})  # one process each is enough
+    ((exercise, said, sentence),) = graded(notebook(tmp_path / f"{name}.ipynb", cells), "02", seconds=20)
+    assert (exercise, said) == ("squeeze", outcome) and words in sentence
+
+
+def test_a_folder_becomes_a_table(tmp_path, monkeypatch):
+    monkeypatch.setitem(EXERCISES, "02", {"squeeze": "check_squeeze"})
+    notebook(tmp_path / "anna.ipynb", [RIGHT])
+    (tmp_path / "ben.py").write_text("x = 1")
+    (tmp_path / "cleo.ipynb").write_text("no notebook")
+    main([str(tmp_path), "--out", str(tmp_path / "marks.csv")])
+    rows = list(csv.reader((tmp_path / "marks.csv").open(encoding="utf-8")))
+    assert tuple(rows[0]) == COLUMNS and [row[0] for row in rows[1:]] == ["anna", "ben", "cleo"]
+    assert [row[2] for row in rows[1:]] == ["passed", "not attempted yet", "does not run"]
+
+
+def test_a_folder_without_submissions_is_refused(tmp_path):
+    with pytest.raises(SystemExit, match="has no notebooks"):
+        main([str(tmp_path)])
+
+
+def test_the_exercises_are_those_of_the_lessons():
+    found = {}
+    for path in sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb")):
+        code = "\n".join("".join(cell["source"]) for cell in json.loads(path.read_text())["cells"])
+        found[path.name[:2]] = {answer: name for name, answer in re.findall(r"^(check_\w+)\((\w+)\)$", code, re.M)}
+    assert found == EXERCISES
+    assert {name for answers in EXERCISES.values() for name in answers.values()} == set(check.__all__)
