@@ -31,6 +31,7 @@ MOST: Table = in_place_of("maximum", lambda x: x.flatten(2)) | {
     "you average over H before you take the maximum: take it over H and W.": lambda x: x.mean(2).amax(2),
     "you average over W before you take the maximum: take it over H and W.": lambda x: x.mean(3).amax(2),
     "your maximum runs over the batch as well: each image has its own.": lambda x: x.amax((0, 2, 3)).expand(len(x), -1),
+    "all images get the maximum of the first one: each has its own.": lambda x: x.amax((2, 3))[:1].expand(len(x), -1),
     "your maximum is one number for the whole batch: each channel has its own.": lambda x: x.amax().expand(x.shape[:2]),
 }  # fmt: skip
 PLAIN, WAY = lambda v: v, "the ReLU is missing on the {}'s way through the MLP: both ways are the same."
@@ -69,7 +70,10 @@ for how, join in JOINED.items():
         ANSWERS[early] = lambda a, m, f, g, join=join: g(f(join(a, m)))
         late = f"you {how} two gates: add the two answers of the MLP first, then take one sigmoid."
         ANSWERS[late] = lambda a, m, f, g, join=join: join(g(f(a)), g(f(m)))
-MAXIMA: Table = {"you scale the maxima: multiply x itself.": lambda x, g: (x.amax((2, 3), True) * g).expand_as(x)}
+MAXIMA: Table = {
+    "you scale the maxima: multiply x itself.": lambda x, g: (x.amax((2, 3), True) * g).expand_as(x),
+    "a ReLU stands after the scaling: x keeps its signs.": lambda x, g: (x * g).relu(),
+}
 CHANNEL = {"mean": MEAN, "most": MOST, "between": BETWEEN, "answers": ANSWERS, "gate": GATE, "scale": SCALE | MAXIMA}
 
 
@@ -153,6 +157,8 @@ def check_spatial_attention(attempt: Callable) -> None:
             formula = "your gates come from another formula than σ(conv([mean, max])): go through it step by step."
             if any(size[1:2] == (1,) for size in sizes):
                 formula = "each map has a convolution of its own: add the two scores, then take one sigmoid."
+            if not 0 <= (result / x).min() <= (result / x).max() <= 1:
+                formula = "some of your gates lie outside (0, 1): which function squashes any number into that range?"
             given, other = ((x, kernel, bias) for kernel in kernels[:2])
             explain(result, spatial, given, SPATIAL, formula, attempt, properties, [other])
         properties()
@@ -193,7 +199,7 @@ def _fill_window(module: nn.Module, sizes: list[tuple], k: int) -> tuple[list[to
 
 
 GIVEN = {  # what a convolution is given, where it stops
-    "all C channels. Pool over the channels first, which leaves two maps.": "B,C,H,W",
+    "all C channels. Pool over the channels first, which leaves two maps.": "B,C,H,W B,2C,H,W",
     "a single map. Mean *and* maximum are wanted, as two channels.": "B,1,H,W",
     "two maps, but it was built for another number. How many maps are left after pooling?": "B,2,H,W",
     "mean and maximum belong side by side as two *channels*, (B, 2, H, W): join along dimension 1.":
@@ -243,7 +249,6 @@ def _expect_map(module: nn.Module, x: torch.Tensor, result: torch.Tensor, k: int
          "not over the positions."),
     )  # fmt: skip
     core.expect_alone(module, x, result, "pool over the channels only, no batch statistics.")
-    core.expect_gates(gate)
     core.expect_all(
         (same(call(module, x[:, order]), result[:, order]), "your map changes when the channels change places: mean "
          "and maximum do not depend on their order."),

@@ -99,6 +99,7 @@ OTHER = ("squeezed", "channels", "comes back")
 MAP_SCALE: Table = {idea: step for idea, step in SCALE.items() if not any(word in idea for word in OTHER)} | {
     "x comes back as it is. Is the map used? (A softmax over a single map is 1 everywhere.)": lambda x, g: x,
     "you scale the mean map: multiply x itself.": lambda x, g: (x.mean(1, True) * g).expand_as(x),
+    "a ReLU stands after the scaling: x keeps its signs.": lambda x, g: (x * g).relu(),
     "you scale the maximum map: multiply x itself.": lambda x, g: (x.amax(1, True) * g).expand_as(x),
 }  # fmt: skip
 MEANS, MOSTS = (in_place_of(right, lambda x: x.movedim(1, -1)) for right in ("mean", "maximum"))
