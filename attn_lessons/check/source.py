@@ -16,6 +16,8 @@ HINTS = {  # what torch says → what it means for whoever writes such a module
     "mat1 and mat2": "A linear layer acts on the last axis: is it the one you mean, and is the rest squeezed away?",
     "return_types.max": "max over one dimension returns two things, the largest values and their positions: take "
     ".values, or use amax.",
+    "max() received": "max takes one dimension, amax takes several.",
+    "found element of type float": "/ gives a float; // gives a whole number.",
     "maximum recursion": "A function or forward that calls itself never ends: call the layers, not self.",
 }
 

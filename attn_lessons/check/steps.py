@@ -71,6 +71,7 @@ GATE: Table = {  # scores → gates, in place of the sigmoid
 SCALE: Table = {  # x, gate → result, in place of x · gate
     "the gate is applied twice.": lambda x, g: x * g * g,
     "every image gets the gates of the first one: each has its own.": lambda x, g: x * g[:1],
+    "every image gets the gates of the last one: each has its own.": lambda x, g: x * g[-1:],
     "you average the gates over the batch: each image has its own.": lambda x, g: x * g.mean(0, True),
     "open and closed are turned round: multiply by the gate, not by 1 − gate.": lambda x, g: x * (1 - g),
     "you add x once more (a residual): x is only scaled.": lambda x, g: x + x * g,
