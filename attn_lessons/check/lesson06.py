@@ -1,5 +1,6 @@
 """Exercises of lesson 06: softmax self-attention, linear attention, and the repair of a popular module."""
 
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import permutations, product
@@ -18,34 +19,49 @@ from .steps_attention import LINEAR, ONE_SIDE, SOFT, linear, soft
 
 STOPPED = {  # what torch says → what it means in this lesson
     "Expected size for first two dimensions": "In a matrix product, the last axis of the left factor meets the "
-    "second-to-last of the right one: which of the two has to be transposed?",
+    "second-to-last of the right one: which of the two comes first, and which has to be transposed?",
     "view size is not compatible": "view only relabels numbers where they lie, and after a transpose they lie in "
     "another order. Before you take reshape instead: which two axes does your transpose exchange, and which did you "
     "mean to?",
-    "is invalid for input of size": "The sizes you ask for do not multiply to what is there.",
+    "call numpy() on": "No gradient gets through numpy: stay with torch.",
     "same dtype": "The numbers here are float64: leave out .float() and dtype=….",
-    "expected scalar type": "The numbers here are float64: leave out .float() and dtype=….",
+}
+NO_NUMBERS = "some of your results are no numbers (is something divided by 0?). With ReLU in place of elu + 1, a query "
+NO_NUMBERS += "with nothing but negative channels has no weights at all."
+WRITTEN = {  # what stands in the line that stops → the same
+    r"\.T\b": " .T turns round all axes, the batch as well; .mT exchanges the last two.",
+    r"\bq ?\* ?k\b(?!\.)": " q * k multiplies number by number; each query with each key is a matrix product.",
+    r"mat1.*sum\((dim=)?1\)|sum\((dim=)?1\).*mat1": " The sum over the positions has shape (B, d): with keepdim=True, "
+    "(B, 1, d), it can meet each query.",
+    r"\((9.*5|5.*9)\) at non-singleton": " H and W have changed places.",
 }
 SIZES = ((3, 7, 5, 6), (3, 6, 6, 6), (1, 5, 8, 3), (5, 1, 3, 6), (3, 6, 1, 5), (3, 5, 6, 1))  # B, N, d, c
 
 
 def run(attempt: Callable, *inputs: torch.Tensor) -> torch.Tensor:
-    """The result, in the inputs' precision."""
-    result = call(attempt, *inputs, hints=STOPPED)
-    kept = result.dtype == inputs[0].dtype
-    expect(kept, f"{inputs[0].dtype} goes in and {result.dtype} comes out: leave out .float() and dtype=….")
+    """The result, in the inputs' precision; where it stops, the line that did may say why."""
+    try:
+        result = call(attempt, *inputs, hints=STOPPED)
+    except WrongIdea as idea:
+        for pattern, hint in WRITTEN.items():
+            if "your code stopped" in str(idea) and re.search(pattern, str(idea)):
+                raise WrongIdea(re.sub(r" (A linear layer|Broadcasting|In a matrix).*", "", str(idea)) + hint) from None
+        raise
+    expect(result.dtype == torch.float64, f"float64 goes in and {result.dtype} comes out: leave out dtypes.")
     return result
 
 
 # --------------------------------------------------------------------------------------------------- both functions
-def _check_attention(attempt: Callable, attend: Callable, tables: dict[str, Table], zero: str, formula: str) -> None:
-    """A function of q, k and v does what `attend` does; `zero` says what divides by 0, `formula` what is meant."""
+def _check_attention(attempt: Callable, attend: Callable, tables: dict[str, Table], formula: str) -> None:
+    """A function of q, k and v does what `attend` does; `formula` is said where nothing else is."""
     torch.set_default_dtype(torch.float64)  # exact, and it tells who writes a dtype down
     for b, n, d, c in SIZES:
         q, k, v = 1.5 * torch.randn(b, n, d), 1.5 * torch.randn(b, n, d), torch.randn(b, n, c)
         result = run(attempt, q, k, v)
+        if result.shape != v.shape and "inside your loop" in (told := reading(attempt)):
+            raise WrongIdea(told)
         _check_mixed_shape(result, b, n, d, c)
-        expect(result.isfinite().all(), f"some of your results are no numbers: {zero}")
+        expect(result.isfinite().all(), NO_NUMBERS)
         _explain(result, attend, (q, k, v), tables, formula, attempt, _check_weighted_mean)
     inputs = torch.randn(3, 2, 5, 3).unbind()
     core.expect_gradient(attempt, *inputs, names=("the queries", "the keys", "the values"), hints=STOPPED)
@@ -84,7 +100,6 @@ def _check_mixed_shape(result: torch.Tensor, b: int, n: int, d: int, c: int) -> 
         (b, c): gone if n == 1 else "one mixture for the whole image: every position asks a question of its own.",
         (n, c): gone if b == 1 else "the batch axis is gone: each image attends to itself.",
         (b, n, d): "the values have c channels, and so has the result: did you mix the keys or queries?",
-        (b, b, n, c): "every image met every other: each image attends to itself.",
         (b, n, d, c): "you kept a product per query channel: add them up over d.",
         (b, n, n, c): "you kept a product per pair of positions: add them up over the positions.",
     }
@@ -136,7 +151,7 @@ def _check_cost(attempt: Callable, n: int, *inputs: torch.Tensor) -> None:
 def check_self_attend(attempt: Callable) -> None:
     """Check exercise 1 of lesson 06: ``self_attend(q (B, N, d), k (B, N, d), v (B, N, c)) → (B, N, c)``."""
     formula = "your weights are not softmax(q kᵀ / √d): compare one row with the one computed by hand above."
-    _check_attention(attempt, soft, SOFT, "is something divided by 0?", formula)
+    _check_attention(attempt, soft, SOFT, formula)
     q, k, v = 40 * torch.randn(1, 6, 4), 40 * torch.randn(1, 6, 4), torch.randn(1, 6, 3)
     large = "right for small scores; for large ones exp overflows and inf / inf is no number. A softmax does not "
     large += "change when you take the largest score of each row off first, and torch's softmax does that."
@@ -147,9 +162,8 @@ def check_self_attend(attempt: Callable) -> None:
 @exercise("φ(q) (φ(k)ᵀ v), divided by φ(q)·Σφ(k): a weighted mean over all positions without an N × N matrix.")
 def check_linear_attend(attempt: Callable) -> None:
     """Check exercise 2 of lesson 06: ``linear_attend(q (B, N, d), k (B, N, d), v (B, N, c)) → (B, N, c)``."""
-    zero = "0 / 0. With ReLU, a query with nothing but negative channels has no weights at all; elu + 1 is never 0."
     formula = "your weights are not φ(q)·φ(k) over their sum, φ = elu + 1: go through the lines above once more."
-    _check_attention(attempt, linear, LINEAR | ONE_SIDE, zero, formula)
+    _check_attention(attempt, linear, LINEAR | ONE_SIDE, formula)
     _check_cost(attempt, 1500, torch.randn(1, 1500, 4), torch.randn(1, 1500, 4), torch.randn(1, 1500, 3))
 
 
@@ -160,8 +174,6 @@ CUT: Table = {  # x (B, C, H, W) → tokens (B, N, C), in place of x.flatten(2).
     "H and W first, then transpose.": lambda x: x.transpose(1, 2).reshape(len(x), -1, x.shape[1]),
     f"{LOST}a reshape to (B, N, C) as it lies gives tokens of neighbours in one channel. Transpose.":
         lambda x: x.reshape(len(x), -1, x.shape[1]),
-    f"{LOST}W stands before C and H after it when you reshape. The channels belong at the end there.":
-        lambda x: x.permute(0, 3, 1, 2).reshape(len(x), -1, x.shape[1]),
     f"{LOST}H and W have changed places on the way in.": lambda x: x.mT.flatten(2).mT,
 }  # fmt: skip
 BACK: Table = {  # y (B, N, C), (B, C, H, W) → (B, C, H, W), in place of y.mT.reshape(shape)
@@ -195,7 +207,9 @@ JOIN: Table = {  # x, y → result, in place of x + y
     "x comes back as it is: nothing is added.": lambda x, y: x,
 }
 MODULE = {"cut": CUT, "layers": LAYERS, "back": BACK, "join": JOIN, **LINEAR}
-MODULE_SIZES = ((20, 3, 3, 5, 7), (26, 8, 3, 5, 5), (24, 5, 1, 6, 1), (16, 2, 2, 1, 1))  # C, reduction, B, H, W
+RELU = {"that is ReLU, which can leave a query without weights: take elu + 1.": torch.relu}
+EVERY = MODULE | ONE_SIDE | {"features": LINEAR["features"] | RELU}
+MODULE_SIZES = ((20, 3, 3, 5, 9), (26, 8, 3, 5, 5), (24, 5, 1, 6, 1), (16, 2, 2, 1, 1))  # C, reduction, B, H, W
 
 
 def repaired(x, roles, cut=lambda x: x.flatten(2).mT, back=lambda y, shape: y.mT.reshape(shape), join=torch.add,
@@ -220,14 +234,15 @@ def check_repaired(attempt: Callable) -> None:
             (b, h, w, c): "the channels belong in front of H and W.",
         }
         core.expect_shape(result, x.shape, f"x of shape {shape_of(*x.shape)}", ideas, "the module keeps the shape.")
+        expect(result.isfinite().all(), NO_NUMBERS)
         core.expect_no_chance(module, x, result)
         expect(module.training, "after a call your module is in evaluation mode: leave .eval() to its user.")
-        roles = next((roles for roles in possible if same(result, repaired(x, roles))), possible[0])
-        for other in possible[:4]:  # who is the query, the key, the value?
-            for step, table in (MODULE | ONE_SIDE).items():
-                for idea, wrong in table.items():
-                    one = None if same(result, repaired(x, roles)) else built(repaired, (x, other), {step: wrong})
-                    expect(one is None or not same(result, one), idea)
+        roles = next((roles for roles in possible if same(result, repaired(x, roles))), None)
+        for other in () if roles else possible[:4]:  # who is the query, the key, the value?
+            for step, idea in ((step, idea) for step, table in EVERY.items() for idea in table):
+                one = built(repaired, (x, other), {step: EVERY[step][idea]})
+                expect(one is None or not same(result, one), idea)
+        roles = roles or possible[0]
         formula = "the positions stay where they are, but the numbers are not x + out(linear attention of query, key "
         formula += "and value), φ = elu + 1 and its normaliser: put your exercise 2 between the layers."
         _explain(result, partial(repaired, roles=roles), (x,), MODULE, formula, module, _check_places, attempt)

@@ -14,6 +14,10 @@ AGAIN: Table = {  # s (over √d), q, v → s, so that another divisor may come 
     "you divide by the root of the values' width: it is the width d of a query.":
         lambda s, q, v: s * (q.shape[2] / v.shape[2]) ** 0.5,
 }  # fmt: skip
+COSINE: Table = {  # beside SCORES
+    "you divide queries and keys by their length before q kᵀ / √d: take them as they are.":
+        lambda q, k: dot(F.normalize(q, dim=2), F.normalize(k, dim=2)),
+}  # fmt: skip
 AFTER: Table = {  # result, q, k, v → result, in place of nothing
     "you divide by √d after the softmax, so rows no longer add up to 1: divide the scores.":
         lambda r, q, k, v: (q @ k.mT).softmax(2) @ v / q.shape[2] ** 0.5,
@@ -21,7 +25,7 @@ AFTER: Table = {  # result, q, k, v → result, in place of nothing
     "positions of different images look at each other: each image attends to itself.":
         lambda r, q, k, v: soft(*(t.flatten(0, 1)[None] for t in (q, k, v))).view_as(v),
 }  # fmt: skip
-SOFT = {"scores": SCORES, "again": AGAIN, "normalise": NORMALISE | NORMALISE_ROWS, "mix": MIX | MIX_ROWS}
+SOFT = {"scores": SCORES | COSINE, "again": AGAIN, "normalise": NORMALISE | NORMALISE_ROWS, "mix": MIX | MIX_ROWS}
 SOFT["after"] = AFTER
 
 
@@ -103,6 +107,10 @@ DIVISOR: Table = {  # with the weights so far, s, in place of the sum of each ro
     "φ is missing on queries and keys in the normaliser.": lambda m: (m.q @ m.k.mT).sum(2, True),
     "φ is missing on the keys in the normaliser.": lambda m: (m.a @ m.k.mT).sum(2, True),
     "φ is missing on the queries in the normaliser.": lambda m: (m.q @ m.e.mT).sum(2, True),
+    "φ is missing on the keys in the mixture.": lambda m: m.s / (m.a @ m.k.mT) * m.s.sum(2, True),
+    "φ is missing on the queries in the mixture.": lambda m: m.s / (m.q @ m.e.mT) * m.s.sum(2, True),
+    "you sum the keys over their channels in the normaliser: sum over the positions.":
+        lambda m: (m.a * m.e.sum(2, True)).sum(2, True),
     "φ is in the normaliser only: the mixture needs it, too.": lambda m: m.s / (m.q @ m.k.mT) * m.s.sum(2, True),
     "you divide channel by channel of the keys: the division comes once per query.":
         lambda m: m.s / (m.a @ (m.e / m.e.sum(1, True)).mT),

@@ -75,6 +75,7 @@ WRONG_SELF = {  # beside those of the tables
     "detached": (lambda q, k, v: self_attend(q.detach(), k, v), "no gradient gets back to the queries"),
     "detached in part": (lambda q, k, v: self_attend((q + q.detach()) / 2, k, v), "part of the gradient"),
     "dropout": (lambda q, k, v: F.dropout(self_attend(q, k, v), 0.2), "two calls"),
+    "number by number": (lambda q, k, v: (q * k / q.shape[2] ** 0.5).softmax(2) @ v, "number by number"),
     "first image for all": (ends_early, "return stands inside your loop"),
     "keys of another image": (lambda q, k, v: self_attend(q, k.roll(1, 0), v), "other images"),
     "keys shifted": (lambda q, k, v: self_attend(q, k.roll(1, 1), v), "shuffle keys"),
@@ -166,6 +167,7 @@ WRONG_LINEAR = {  # beside those of the tables
         lambda q, k, v: phi(q) @ (phi(k).mT @ v) / (phi(q) * phi(k).sum(1)).sum(2, True),
         "Broadcasting",
     ),
+    "no keepdim, matrix product": (lambda q, k, v: phi(q) @ (phi(k).mT @ v) / (phi(q) @ phi(k).sum(1)), "keepdim=True"),
     "detached": (lambda q, k, v: linear_attend(q, k.detach(), v), "no gradient gets back to the keys"),
     "normaliser detached": (fixed_divisor, "part of the gradient"),
     "float32": (lambda q, k, v: linear_attend(q.float(), k.float(), v.float()), "float32"),
@@ -265,6 +267,11 @@ class InList(nn.Module):
         return x
 
 
+class NoDefault(Repaired):
+    def __init__(self, in_dim, reduction):
+        super().__init__(in_dim, reduction)
+
+
 def popular(self, q, k, v):
     return (q @ k.mT).softmax(2) @ v
 
@@ -282,10 +289,15 @@ WRONG_MODULES = {  # beside those of the tables
     "in pieces": (wrong(attend=lambda m, q, k, v: bit_by_bit(q, k, v)), "bit by bit"),
     "bare product": (wrong(attend=lambda m, q, k, v: q @ (k.mT @ v)), "And: the normaliser"),
     "φ twice on keys": (wrong(attend=lambda m, q, k, v: kernel(phi(q), phi(phi(k)), v)), "φ is applied twice"),
+    "relu": (wrong(attend=lambda m, q, k, v: kernel(q.relu(), k.relu(), v)), "that is ReLU|With ReLU"),
+    "H and W turned": (
+        wrong(back=lambda m, y, x: y.mT.reshape(*x.shape[:2], x.shape[3], x.shape[2])), "H and W have changed places"
+    ),
     "no bias": (wrong(bias=False), "without a bias"),
     "norm": (wrong_init(lambda m, c, r: setattr(m, "norm", nn.LayerNorm(c))), "more in it than four layers"),
     "γ": (wrong_init(lambda m, c, r: setattr(m, "gamma", nn.Parameter(torch.zeros(1)))), "more in it than four layers"),
     "reduction ignored": (wrong_init(lambda m, c, r: Repaired.__init__(m, c, 1)), "go from"),
+    "a float": (wrong_init(lambda m, c, r: setattr(m, "key", nn.Linear(c, c / r))), "whole number"),
     "hidden rounded up": (wrong_init(lambda m, c, r: Repaired.__init__(m, c, c // -(-c // r))), " // "),
     "reduction as width": (wrong_init(lambda m, c, r: Repaired.__init__(m, c, c // r)), "go from"),
     "three layers": (wrong_init(lambda m, c, r: setattr(m, "out", nn.Identity())), "3 linear layers"),
@@ -305,7 +317,7 @@ WRONG_MODULES = {  # beside those of the tables
     "detached": (wrong(attend=lambda m, q, k, v: linear_attend(q.detach(), k, v)), "no gradient"),
     "normaliser detached": (wrong(attend=lambda m, q, k, v: fixed_divisor(q, k, v)), "part of the gradient"),
     "float32": (wrong(forward=lambda m, x: x.float() + m.mix(x).float()), "float32"),
-    "no default": (wrong(__init__=lambda m, in_dim, reduction: None), "missing 1 required"),
+    "no default": (NoDefault, "missing 1 required"),
     "in place": (wrong(forward=lambda m, x: x.add_(m.mix(x))), "in place"),
     "no forward": (wrong(forward=nn.Module.forward), "no forward"),
     "an instance": (Repaired(16), "without (…)"),
