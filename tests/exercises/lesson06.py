@@ -65,11 +65,6 @@ WRONG_SELF = {  # beside those of the tables
     "inner axes": (lambda q, k, v: (q.mT @ k).softmax(2), "positions are gone"),
     "no transpose": (lambda q, k, v: (q @ k).softmax(2) @ v, "transposed?"),
     "scale left out, softmax over queries": (lambda q, k, v: (q @ k.mT).softmax(1) @ v, "And: the softmax runs over"),
-    "scale of values": (lambda q, k, v: (q @ k.mT / v.shape[2] ** 0.5).softmax(2) @ v, "values' width"),
-    "no scale, reshape": (
-        lambda q, k, v: (q @ k.reshape(len(k), k.shape[2], -1)).softmax(2) @ v,
-        "And: reshape|reshape",
-    ),
     "overflow": (overflowing, "overflows"),
     "one largest score for all": (lambda q, k, v: overflowing(q, k, v, torch.amax), "of each row"),
     "detached": (lambda q, k, v: self_attend(q.detach(), k, v), "no gradient gets back to the queries"),
@@ -84,7 +79,6 @@ WRONG_SELF = {  # beside those of the tables
     "squeeze()": (lambda q, k, v: self_attend(q, k, v).squeeze(), "axis of size 1"),
     "in place": (in_place, "in place"),
     "no return": (lambda q, k, v: None, "return"),
-    "a pair": (lambda q, k, v: (v, v), "a single tensor"),
     "exit": (lambda q, k, v: exit(), "SystemExit"),
 }
 
@@ -111,11 +105,6 @@ def linear_einsum(q, k, v):
 def with_a_column_of_ones(q, k, v):
     both = phi(q) @ (phi(k).mT @ torch.cat([v, torch.ones_like(v[..., :1])], 2))
     return both[..., :-1] / both[..., -1:]
-
-
-def means(q, k, v):
-    q, k, n = phi(q), phi(k), q.shape[1]
-    return q @ (k.mT @ v / n) / (q @ k.mean(1)[..., None])
 
 
 def image_by_image(q, k, v):
@@ -148,25 +137,11 @@ def linear_by_step(**steps):
 WRONG_LINEAR = {  # beside those of the tables
     "N × N": (quadratic, "matrix of all pairs"),
     "N × N in pieces": (bit_by_bit, "bit by bit"),
-    "normaliser by the matrix": (
-        lambda q, k, v: phi(q) @ (phi(k).mT @ v) / (phi(q) @ phi(k).mT).sum(2, keepdim=True),
-        "matrix of all pairs",
-    ),
-    "bare product": (
-        lambda q, k, v: q @ (k.mT @ v),
-        "no φ: without it, weights may be negative, and their sum near 0. And: the normaliser",
-    ),
+    "bare product": (lambda q, k, v: q @ (k.mT @ v), "sum near 0. And: the normaliser"),
     "relu": (lambda q, k, v: kernel(q.relu(), k.relu(), v), "ReLU"),
-    "φ on queries only": (lambda q, k, v: kernel(phi(q), k, v), "on the keys: there is no φ"),
-    "softmax on queries, no normaliser": (lambda q, k, v: q.softmax(2) @ (k.mT @ v), "add up to 1"),
     "softmax on queries, keys bare": (lambda q, k, v: kernel(q.softmax(2), k, v), "And: on the queries: a softmax"),
-    "exp and no normaliser": (lambda q, k, v: q.exp() @ (k.exp().mT @ v), "And: the normaliser"),
     "summary only": (lambda q, k, v: phi(k).mT @ v, "summary of all positions"),
     "transpose forgotten": (lambda q, k, v: phi(q) @ (phi(k) @ v), "transposed?"),
-    "keepdim forgotten": (
-        lambda q, k, v: phi(q) @ (phi(k).mT @ v) / (phi(q) * phi(k).sum(1)).sum(2, True),
-        "Broadcasting",
-    ),
     "no keepdim, matrix product": (lambda q, k, v: phi(q) @ (phi(k).mT @ v) / (phi(q) @ phi(k).sum(1)), "keepdim=True"),
     "detached": (lambda q, k, v: linear_attend(q, k.detach(), v), "no gradient gets back to the keys"),
     "normaliser detached": (fixed_divisor, "part of the gradient"),
@@ -258,15 +233,6 @@ class ChannelsLast(Repaired):
         return mixed.view(b, h, w, c).permute(0, 3, 1, 2)
 
 
-class InList(nn.Module):
-    def __init__(self, in_dim, reduction=8):
-        super().__init__()
-        self.layers = [nn.Linear(in_dim, in_dim) for _ in range(4)]
-
-    def forward(self, x):
-        return x
-
-
 class NoDefault(Repaired):
     def __init__(self, in_dim, reduction):
         super().__init__(in_dim, reduction)
@@ -288,7 +254,6 @@ WRONG_MODULES = {  # beside those of the tables
     "quadratic kernel": (wrong(attend=lambda m, q, k, v: quadratic(q, k, v)), "linear in name only"),
     "in pieces": (wrong(attend=lambda m, q, k, v: bit_by_bit(q, k, v)), "bit by bit"),
     "bare product": (wrong(attend=lambda m, q, k, v: q @ (k.mT @ v)), "And: the normaliser"),
-    "φ twice on keys": (wrong(attend=lambda m, q, k, v: kernel(phi(q), phi(phi(k)), v)), "φ is applied twice"),
     "relu": (wrong(attend=lambda m, q, k, v: kernel(q.relu(), k.relu(), v)), "that is ReLU|With ReLU"),
     "H and W turned": (
         wrong(back=lambda m, y, x: y.mT.reshape(*x.shape[:2], x.shape[3], x.shape[2])), "H and W have changed places"
@@ -298,13 +263,9 @@ WRONG_MODULES = {  # beside those of the tables
     "γ": (wrong_init(lambda m, c, r: setattr(m, "gamma", nn.Parameter(torch.zeros(1)))), "more in it than four layers"),
     "reduction ignored": (wrong_init(lambda m, c, r: Repaired.__init__(m, c, 1)), "go from"),
     "a float": (wrong_init(lambda m, c, r: setattr(m, "key", nn.Linear(c, c / r))), "whole number"),
-    "hidden rounded up": (wrong_init(lambda m, c, r: Repaired.__init__(m, c, c // -(-c // r))), " // "),
-    "reduction as width": (wrong_init(lambda m, c, r: Repaired.__init__(m, c, c // r)), "go from"),
-    "three layers": (wrong_init(lambda m, c, r: setattr(m, "out", nn.Identity())), "3 linear layers"),
     "one layer for q and k": (wrong_init(lambda m, c, r: setattr(m, "key", m.query)), "two places"),
     "tied": (wrong_init(lambda m, c, r: setattr(m.key, "weight", m.query.weight)), "two places"),
     "frozen": (wrong_init(lambda m, c, r: m.query.requires_grad_(False)), "requires_grad=False"),
-    "layers in a list": (InList, "no parameters"),
     "3 × 3": (
         type("M", (Convolutions,), {"__init__": lambda m, c, r=8: (
             Convolutions.__init__(m, c, r), setattr(m, "to_v", nn.Conv2d(c, c, 3, padding=1)))[0]}),
@@ -319,22 +280,14 @@ WRONG_MODULES = {  # beside those of the tables
     "float32": (wrong(forward=lambda m, x: x.float() + m.mix(x).float()), "float32"),
     "no default": (NoDefault, "missing 1 required"),
     "in place": (wrong(forward=lambda m, x: x.add_(m.mix(x))), "in place"),
-    "no forward": (wrong(forward=nn.Module.forward), "no forward"),
-    "an instance": (Repaired(16), "without (…)"),
     "no return": (wrong(forward=lambda m, x: None), "return"),
 }  # fmt: skip
 
+RIGHT_SELF = [self_attend, with_einsum, exp_by_hand, into_a_buffer, F.scaled_dot_product_attention]
+RIGHT_LINEAR = [linear_attend, linear_einsum, with_a_column_of_ones, image_by_image]
 EXERCISES = {
-    "self": (
-        check.check_self_attend,
-        [self_attend, with_einsum, exp_by_hand, into_a_buffer, F.scaled_dot_product_attention],
-        WRONG_SELF,
-    ),
-    "linear": (
-        check.check_linear_attend,
-        [linear_attend, linear_einsum, with_a_column_of_ones, means, image_by_image],
-        WRONG_LINEAR,
-    ),
+    "self": (check.check_self_attend, RIGHT_SELF, WRONG_SELF),
+    "linear": (check.check_linear_attend, RIGHT_LINEAR, WRONG_LINEAR),
     "module": (check.check_repaired, [Repaired, Convolutions, ChannelsLast, Bare], WRONG_MODULES),
 }
 STEPS = {"cut": CUT, "layers": LAYERS, "back": BACK, "join": JOIN, "divisor": LINEAR["divisor"]}
