@@ -66,9 +66,10 @@ def check_se(attempt: Callable) -> None:
     for channels, reduction, b, h, w in ((33, 5, 3, 7, 9), (24, 8, 5, 6, 6), (20, 8, 3, 1, 7), (9, 9, 3, 5, 6)):
         module = core.build_module(attempt, channels, reduction, given=f"channels={channels}, reduction={reduction}")
         x = core.away_from_zero(b, channels, h, w)
+        sizes = core.learned(module)
         core.expect_scaled(call(module, x), x, "SE weights channels, and keeps the shape.")
-        w1, w2 = fill(*two_layers(module, channels, reduction, "SE"))
-        result = call(module, x)
+        w1, w2 = fill_alive(module, sizes, channels, reduction, se, x)
+        result, turned = call(module, x), (w2.T, w1.T)  # the same two parameters, used as s @ W
 
         def properties(module=module, x=x, result=result):
             position = "squeeze over both H and W, so that a channel gets one gate, and multiply x by it."
@@ -76,12 +77,29 @@ def check_se(attempt: Callable) -> None:
 
         tables = {"squeeze": SQUEEZE | other_axes(x), "between": BETWEEN, "gate": GATE, "scale": SCALE}
         formula = "your gates come from another formula than σ(W₂ ReLU(W₁ mean)): go through it step by step."
-        explain(result, se, (x, w1, w2), tables, formula, attempt, properties)
+        explain(result, se, (x, w1, w2), tables, formula, attempt, properties, [(x, *turned)])
         properties()
+        w1, w2 = (w1, w2) if same(result, se(x, w1, w2)) else turned
         core.expect_learning(module, x, "your two layers")
         core.expect_same_gradient(module, lambda x, w1=w1, w2=w2: se(x, w1, w2), x)
         core.expect_one_image(module, x)
     expect_hidden_units(attempt)
+
+
+def fill_alive(
+    module: nn.Module, sizes: list, channels: int, reduction: int, reference: Callable, x: torch.Tensor
+) -> list[torch.Tensor]:
+    """Fill the two layers so that the images' gates differ, whichever way round they are used; return them."""
+    weights, hidden = [p for p in module.parameters() if p.dim() > 1], channels // reduction
+    if sizes != [(channels, hidden)] * 2:  # s @ W in the first layer, and W @ h in the second, or the reverse
+        two_layers(module, channels, reduction, "the module")
+    first, second = (p.detach() for p in sorted(weights, key=lambda p: len(p) != hidden))
+    layers = first if len(first) == hidden else first.T, second
+    for _ in range(100):
+        w1, w2 = fill(*layers)
+        if all((reference(x, *both) / x).std(0).amax() > 0.1 for both in ((w1, w2), (w2.T, w1.T))):
+            break
+    return w1, w2
 
 
 @torch.no_grad()

@@ -7,7 +7,7 @@ from torch import nn
 
 from . import core
 from .core import WrongIdea, call, exercise, expect, same, shape_of
-from .lesson02 import expect_hidden_units, fill, two_layers
+from .lesson02 import expect_hidden_units, fill_alive
 from .steps import BETWEEN, GATE, SCALE, SQUEEZE, Table, explain
 from .steps_maps import SPATIAL, in_place_of, spatial
 
@@ -116,16 +116,7 @@ def _fill_alive(module: nn.Module, sizes: list, channels: int, reduction: int, x
         (len(weights) != 4, "there are two MLPs, four weight matrices: mean and maximum share one and the same MLP."),
         (any(p.any() for p in weights), "all your weights start at 0, and so do all gradients: nothing would learn."),
     )  # fmt: skip
-    hidden = channels // reduction
-    if sizes != [(channels, hidden)] * 2:  # s @ W in the first layer, and W @ h in the second, or the reverse
-        two_layers(module, channels, reduction, "the MLP")
-    first, second = (p.detach() for p in sorted(weights, key=lambda p: len(p) != hidden))
-    layers = first if len(first) == hidden else first.T, second
-    for _ in range(100):
-        w1, w2 = fill(*layers)
-        if all((channel(x, *both) / x).std(0).amax() > 0.1 for both in ((w1, w2), (w2.T, w1.T))):
-            break
-    return w1, w2
+    return fill_alive(module, sizes, channels, reduction, channel, x)
 
 
 def _expect_precise(module: nn.Module, x: torch.Tensor, right: torch.Tensor) -> None:

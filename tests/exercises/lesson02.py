@@ -181,7 +181,7 @@ WRONG_SES = {  # beside those of the tables
             "__init__": lambda m, c, r: (nn.Module.__init__(m), setattr(m, "one", nn.Linear(c, c, bias=False)))[0],
             "gate": lambda m, s: m.one(s).sigmoid(),
         }),
-        "SE has two",
+        "two weight matrices",
     ),
     "forward calls itself": (wrong_forward(lambda m, x: m(x)), "never ends"),
     "forward misspelled": (NoForward, "no forward"),
@@ -204,9 +204,22 @@ class Convolutions(nn.Module):
         return x * torch.sigmoid(self.expand(torch.relu(self.reduce(squeezed))))
 
 
+class Bare(nn.Module):
+    """Two bare parameters, used as s @ W."""
+
+    def __init__(self, channels, reduction):
+        super().__init__()
+        hidden = max(1, channels // reduction)
+        self.down = nn.Parameter(torch.randn(channels, hidden))
+        self.up = nn.Parameter(torch.randn(hidden, channels))
+
+    def forward(self, x):
+        return x * torch.sigmoid(torch.relu(x.mean((2, 3)) @ self.down) @ self.up)[:, :, None, None]
+
+
 EXERCISES = {
     "squeeze": (check.check_squeeze, [squeeze], WRONG_SQUEEZES),
-    "se": (check.check_se, [SE, Convolutions], WRONG_SES),
+    "se": (check.check_se, [SE, Convolutions, Bare], WRONG_SES),
 }
 TABLES = {
     "squeeze": (lambda **steps: lambda x: squeezed(x, **steps), {"squeeze": SQUEEZE, "after": AFTER}),
