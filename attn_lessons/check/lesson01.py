@@ -6,7 +6,7 @@ from itertools import permutations
 
 import torch
 
-from . import core
+from . import core, probes
 from .core import WrongIdea, call, exercise, expect, same, shape_of
 from .steps import MIX, NORMALISE, SCALE, Table, explain
 
@@ -65,7 +65,7 @@ def check_weighted_average(attempt: Callable) -> None:
         }
         otherwise = f"one number per channel, {shape_of(channels)}, is wanted: add up over the items."
         given = f"values of shape {shape_of(n, channels)}"
-        core.expect_shape(result, (channels,), given, {(1, channels): one_row} | ideas, otherwise)
+        probes.expect_shape(result, (channels,), given, {(1, channels): one_row} | ideas, otherwise)
         tables = {"normalise": NORMALISE, "mix": MIX, "whole": WHOLE}
         steady = partial(expect_steady, attempt, result, values, scores)
         average = partial(expect_average, attempt, result, values, scores)
@@ -86,14 +86,14 @@ def expect_steady(attempt: Callable, result: torch.Tensor, *inputs: torch.Tensor
 
 
 def expect_gradients(attempt: Callable, reference: Callable, names: tuple[str, ...], *inputs: torch.Tensor) -> None:
-    core.expect_gradient(attempt, *inputs, names=names, hints=STOPPED)
-    core.expect_same_gradient(attempt, reference, *inputs)
-    core.expect_dtype(attempt, *inputs)
+    probes.expect_gradient(attempt, *inputs, names=names, hints=STOPPED)
+    probes.expect_same_gradient(attempt, reference, *inputs)
+    probes.expect_dtype(attempt, *inputs)
 
 
 def expect_average(attempt: Callable, result: torch.Tensor, values: torch.Tensor, scores: torch.Tensor) -> None:
     """What every average by weights from the scores obeys."""
-    core.expect_dtype(attempt, values, scores)
+    probes.expect_dtype(attempt, values, scores)
     order, run = torch.randperm(len(scores)), partial(call, attempt, hints=STOPPED)
     weights = run(torch.eye(len(scores)), scores)  # values that form the unit matrix give the weights themselves
     total, share = weights.sum(), weights / scores.softmax(0)
@@ -236,7 +236,7 @@ def check_apply_gates(attempt: Callable) -> None:
         swapped = {(c, b, h, w): "images and channels have changed places.", (b, c, w, h): "rows and columns have "
                    "changed places."}  # fmt: skip
         lost = "a gate changes how large a number is, never how many there are."
-        core.expect_shape(result, (b, c, h, w), f"x of shape {shape_of(b, c, h, w)}", swapped, lost)
+        probes.expect_shape(result, (b, c, h, w), f"x of shape {shape_of(b, c, h, w)}", swapped, lost)
         plain = "each gate lands where it should, but the numbers differ: multiply x by both gates, and nothing else."
         steady, closed = (
             partial(expect_steady, attempt, result, *inputs),
@@ -248,7 +248,7 @@ def check_apply_gates(attempt: Callable) -> None:
 
 def expect_gated(attempt: Callable, result: torch.Tensor, x: torch.Tensor, *gates: torch.Tensor) -> None:
     """Part of it may be right; where x or the gates are 0 or 1, it must be."""
-    core.expect_dtype(attempt, x, *gates)
+    probes.expect_dtype(attempt, x, *gates)
     right = (result - gated(x, *gates)).abs() < 1e-5
     for axis, name in enumerate(AXES):
         every = right.transpose(0, axis).flatten(1).all(1)

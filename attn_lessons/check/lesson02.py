@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from ..attention.se import start_in_pairs_
-from . import core
+from . import core, probes
 from .core import call, exercise, expect, same, shape_of
 from .steps import BETWEEN, GATE, SCALE, SQUEEZE, explain, other_axes
 
@@ -41,7 +41,7 @@ def check_squeeze(attempt: Callable) -> None:
             ideas[c,] = "the axis of the single image is gone: squeeze() takes every axis of size 1."
         result = call(attempt, x)
         otherwise = f"one number per channel and image, {shape_of(b, c)}, is wanted."
-        core.expect_shape(result, (b, c), f"x of shape {shape_of(b, c, h, w)}", ideas, otherwise)
+        probes.expect_shape(result, (b, c), f"x of shape {shape_of(b, c, h, w)}", ideas, otherwise)
 
         def every_position_counts(x=x, result=result):
             shuffled = x.flatten(2)[:, :, torch.randperm(x[0, 0].numel())].view_as(x)
@@ -53,7 +53,7 @@ def check_squeeze(attempt: Callable) -> None:
         tables = {"squeeze": SQUEEZE | other_axes(x), "after": AFTER}
         plain = "not every value counts as 1 / (H·W): the squeeze is the plain mean."
         explain(result, squeezed, (x,), tables, plain, attempt, every_position_counts)
-    core.expect_same_gradient(attempt, squeezed, torch.randn(3, 2, 5, 6))
+    probes.expect_same_gradient(attempt, squeezed, torch.randn(3, 2, 5, 6))
 
 
 def se(x, w1, w2, squeeze=lambda x: x.mean((2, 3)), between=torch.relu, gate=torch.sigmoid, scale=torch.mul):
@@ -65,24 +65,24 @@ def check_se(attempt: Callable) -> None:
     """Check exercise 2 of lesson 02: a class ``SE(channels, reduction)`` that keeps (B, C, H, W)."""
     for channels, reduction, b, h, w in ((33, 5, 3, 7, 9), (24, 8, 5, 6, 6), (20, 8, 3, 1, 7), (9, 9, 3, 5, 6)):
         module = core.build_module(attempt, channels, reduction, given=f"channels={channels}, reduction={reduction}")
-        x = core.away_from_zero(b, channels, h, w)
+        x = probes.away_from_zero(b, channels, h, w)
         sizes = core.learned(module)
-        core.expect_scaled(call(module, x), x, "SE weights channels, and keeps the shape.")
+        probes.expect_scaled(call(module, x), x, "SE weights channels, and keeps the shape.")
         w1, w2 = fill_alive(module, sizes, channels, reduction, se, x)
         result, turned = call(module, x), (w2.T, w1.T)  # the same two parameters, used as s @ W
 
         def properties(module=module, x=x, result=result):
             position = "squeeze over both H and W, so that a channel gets one gate, and multiply x by it."
-            core.expect_channel_gates(module, x, result, position, "the squeezed x must go through the two layers.")
+            probes.expect_channel_gates(module, x, result, position, "the squeezed x must go through the two layers.")
 
         tables = {"squeeze": SQUEEZE | other_axes(x), "between": BETWEEN, "gate": GATE, "scale": SCALE}
         formula = "your gates come from another formula than σ(W₂ ReLU(W₁ mean)): go through it step by step."
         explain(result, se, (x, w1, w2), tables, formula, attempt, properties, [(x, *turned)])
         properties()
         w1, w2 = (w1, w2) if same(result, se(x, w1, w2)) else turned
-        core.expect_learning(module, x, "your two layers")
-        core.expect_same_gradient(module, lambda x, w1=w1, w2=w2: se(x, w1, w2), x)
-        core.expect_one_image(module, x)
+        probes.expect_learning(module, x, "your two layers")
+        probes.expect_same_gradient(module, lambda x, w1=w1, w2=w2: se(x, w1, w2), x)
+        probes.expect_one_image(module, x)
     expect_hidden_units(attempt)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from . import core
+from . import core, probes
 from .core import WrongIdea, call, exercise, expect, same, shape_of
 from .lesson02 import expect_hidden_units, fill_alive
 from .steps import BETWEEN, GATE, SCALE, SQUEEZE, Table, explain
@@ -82,16 +82,16 @@ def check_channel_attention(attempt: Callable) -> None:
     """Check exercise 1 of lesson 03: a class ``ChannelAttention(channels, reduction)`` that keeps (B, C, H, W)."""
     for channels, reduction, b, h, w in ((33, 5, 3, 7, 9), (24, 8, 5, 6, 6), (20, 8, 3, 1, 7), (9, 9, 3, 5, 6)):
         module = core.build_module(attempt, channels, reduction, given=f"channels={channels}, reduction={reduction}")
-        x = core.away_from_zero(b, channels, h, w)
+        x = probes.away_from_zero(b, channels, h, w)
         x[:, ::3] = -x[:, ::3].abs()  # some maxima are negative
         sizes = core.learned(module)
-        core.expect_scaled(call(module, x), x, "a gate per channel, and x keeps its shape.")
+        probes.expect_scaled(call(module, x), x, "a gate per channel, and x keeps its shape.")
         w1, w2 = _fill_alive(module, sizes, channels, reduction, x)
         result, turned = call(module, x), (w2.T, w1.T)  # the same two parameters, used as s @ W
 
         def properties(module=module, x=x, result=result):
             position = "mean and maximum both go over H and W, so that a channel gets one gate."
-            core.expect_channel_gates(module, x, result, position, "its mean and maximum must go through the MLP.")
+            probes.expect_channel_gates(module, x, result, position, "its mean and maximum must go through the MLP.")
             shuffled = x.flatten(2)[:, :, torch.randperm(x[0, 0].numel())].view_as(x)
             changed = "your gates change when the positions are shuffled: mean and maximum go over all of H and W."
             expect(same(call(module, shuffled) / shuffled, result / x), changed)
@@ -100,9 +100,9 @@ def check_channel_attention(attempt: Callable) -> None:
         explain(result, channel, (x, w1, w2), CHANNEL, formula, attempt, properties, [(x, *turned)])
         properties()
         w1, w2 = (w1, w2) if same(result, channel(x, w1, w2)) else turned
-        core.expect_learning(module, x, "your two layers")
-        core.expect_same_gradient(module, lambda x, w1=w1, w2=w2: channel(x, w1, w2), x)
-        core.expect_one_image(module, x)
+        probes.expect_learning(module, x, "your two layers")
+        probes.expect_same_gradient(module, lambda x, w1=w1, w2=w2: channel(x, w1, w2), x)
+        probes.expect_one_image(module, x)
         _expect_precise(module, x, channel(x.double(), w1.double(), w2.double()))
     expect_hidden_units(attempt)
 
@@ -121,7 +121,7 @@ def _fill_alive(module: nn.Module, sizes: list, channels: int, reduction: int, x
 
 def _expect_precise(module: nn.Module, x: torch.Tensor, right: torch.Tensor) -> None:
     """The same in float64, to the last digits; the module stays in float64."""
-    core.expect_dtype(module.double(), x)
+    probes.expect_dtype(module.double(), x)
     precise = torch.allclose(call(module, x.double()), right, rtol=1e-9, atol=1e-9)
     expect(precise, "in float64 your result has no more digits than in float32: do you convert something (float())?")
 
@@ -132,13 +132,13 @@ def check_spatial_attention(attempt: Callable) -> None:
     """Check exercise 2 of lesson 03: a class ``SpatialAttention(kernel_size)`` that keeps (B, C, H, W)."""
     for k, b, c, h, w in ((5, 3, 7, 8, 11), (3, 5, 9, 7, 7), (7, 3, 5, 6, 9), (3, 3, 6, 1, 5), (1, 5, 3, 3, 5)):
         module = core.build_module(attempt, k, given=f"kernel_size={k}")
-        x = core.away_from_zero(b, c, h, w)
+        x = probes.away_from_zero(b, c, h, w)
         x[:, :, ::3] = -x[:, :, ::3].abs()  # some maxima are negative
         sizes = core.learned(module, "the convolution must be an attribute (self.conv = nn.Conv2d(…))")
         _run(module, x)  # before the weights are counted: what stops is the better message
         kernels, bias = _fill_window(module, sizes, k)
         result = _run(module, x)
-        core.expect_scaled(result, x, "a gate per position, and x keeps its shape.")
+        probes.expect_scaled(result, x, "a gate per position, and x keeps its shape.")
         kernel = next((kernel for kernel in kernels if same(result, spatial(x, kernel, bias))), None)
 
         def properties(module=module, x=x, result=result, k=k):
@@ -153,10 +153,10 @@ def check_spatial_attention(attempt: Callable) -> None:
             given, other = ((x, kernel, bias) for kernel in kernels[:2])
             explain(result, spatial, given, SPATIAL, formula, attempt, properties, [other])
         properties()
-        core.expect_learning(module, x, "the convolution")
-        core.expect_same_gradient(module, lambda x, kernel=kernel, bias=bias: spatial(x, kernel, bias), x)
-        core.expect_one_image(module, x)
-        more = core.away_from_zero(b, c + 2, h, w)
+        probes.expect_learning(module, x, "the convolution")
+        probes.expect_same_gradient(module, lambda x, kernel=kernel, bias=bias: spatial(x, kernel, bias), x)
+        probes.expect_one_image(module, x)
+        more = probes.away_from_zero(b, c + 2, h, w)
         fixed = "with another number of channels your module gives something else: there are two maps all the same."
         expect(same(_run(module, more), spatial(more, kernel, bias)), fixed)
         _expect_precise(module, x, spatial(x.double(), kernel.double(), torch.tensor(bias).double()))
@@ -228,18 +228,18 @@ def _run(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
 
 
 def _expect_map(module: nn.Module, x: torch.Tensor, result: torch.Tensor, k: int) -> None:
-    core.expect_no_chance(module, x, result)
+    probes.expect_no_chance(module, x, result)
     gate, order, moved = result / x, torch.randperm(x.shape[1]), x.clone()
     moved[..., x.shape[2] // 2, x.shape[3] // 2] += 3
     reached = (call(module, moved) / moved - gate).abs().amax((0, 1)) > 1e-5
     far = torch.ones_like(reached)
     far[tuple(slice(max(0, size // 2 - k // 2), size // 2 + k // 2 + 1) for size in x.shape[2:])] = False
     core.expect_all(
-        (core.even(gate, 1), "at one position your gate differs from channel to channel: a single map serves all."),
-        (not core.even(gate, 2, 3), "all positions of an image get the same gate: pool over the channels, dimension 1, "
-         "not over the positions."),
+        (probes.even(gate, 1), "at one position your gate differs from channel to channel: a single map serves all."),
+        (not probes.even(gate, 2, 3), "all positions of an image get the same gate: pool over the channels, not over "
+         "the positions."),
     )  # fmt: skip
-    core.expect_alone(module, x, result, "pool over the channels only, no batch statistics.")
+    probes.expect_alone(module, x, result, "pool over the channels only, no batch statistics.")
     core.expect_all(
         (same(call(module, x[:, order]), result[:, order]), "your map changes when the channels change places: mean "
          "and maximum do not depend on their order."),

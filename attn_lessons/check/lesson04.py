@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from . import core
+from . import core, probes
 from .core import WrongIdea, call, exercise, expect, guarded, shape_of
 from .steps import GATE, SCALE, SQUEEZE, Table, explain, other_axes
 
@@ -58,26 +58,26 @@ def check_eca(attempt: Callable) -> None:
     """Check exercise 1 of lesson 04: a class ``ECA(channels, kernel_size)`` that keeps (B, C, H, W)."""
     for channels, k, b, h, w in ((15, 7, 3, 5, 8), (9, 3, 5, 9, 9), (9, 5, 3, 1, 7)):
         module = core.build_module(attempt, channels, k, given=f"channels={channels}, kernel_size={k}")
-        x = core.away_from_zero(b, channels, h, w)
+        x = probes.away_from_zero(b, channels, h, w)
         kernel = _one_kernel(module, channels, k)
         with torch.no_grad():  # different everywhere, so that each idea below leaves a trace
             kernel.copy_(torch.randn_like(kernel))
         result, weight = _run(module, x, k), kernel.detach().reshape(k).clone()
-        core.expect_scaled(result, x, "ECA weights channels, and keeps the shape.")
+        probes.expect_scaled(result, x, "ECA weights channels, and keeps the shape.")
         stretched = [m for m in module.modules() if isinstance(m, nn.Conv1d) and m.dilation != (1,)]
         expect(not stretched, "your kernel skips channels (dilation): it reads the ones right beside its own.")
 
         def properties(module=module, x=x, result=result):
             position = "squeeze over both H and W first, so that the kernel slides along C numbers, not positions."
-            core.expect_channel_gates(module, x, result, position, "the squeezed x must go through the convolution.")
+            probes.expect_channel_gates(module, x, result, position, "the squeezed x must go through the convolution.")
 
         tables = {"squeeze": SQUEEZE | other_axes(x), "slide": SLIDE, "gate": GATE, "scale": SCALE | wrong_axis(x)}
         formula = "your gates come from another formula than σ(conv(mean)): go through it step by step."
         explain(result, eca, (x, weight), tables, formula, attempt, properties)
         properties()
-        core.expect_learning(module, x, "your kernel")
-        core.expect_same_gradient(module, lambda x, weight=weight: eca(x, weight), x)
-        core.expect_one_image(module, x)
+        probes.expect_learning(module, x, "your kernel")
+        probes.expect_same_gradient(module, lambda x, weight=weight: eca(x, weight), x)
+        probes.expect_one_image(module, x)
 
 
 def wrong_axis(x: torch.Tensor) -> Table:

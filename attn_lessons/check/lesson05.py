@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from . import core
+from . import core, probes
 from .core import call, exercise, expect, expect_all, same, shape_of
 from .steps import GATE, SCALE, SQUEEZE, Table, explain
 
@@ -94,11 +94,11 @@ def check_pool_both(attempt: Callable) -> None:
                 axes = tuple(sum(sizes[letter] for letter in axis.split("+")) for axis in shape.split(","))
                 ideas.setdefault(axes, idea)
         otherwise = f"H + W numbers per channel and image, {shape_of(b, c, h + w)}, are wanted."
-        core.expect_shape(result, (b, c, h + w), f"x of shape {shape_of(b, c, h, w)}", ideas, otherwise)
+        probes.expect_shape(result, (b, c, h + w), f"x of shape {shape_of(b, c, h, w)}", ideas, otherwise)
         tables = {"join": JOIN, "pool": POOL, "after": AFTER}
         explain(result, pooled, (x,), tables, moved(attempt, x, result), attempt)
-    core.expect_same_gradient(attempt, pooled, torch.randn(3, 2, 5, 6))
-    core.expect_dtype(attempt, x)
+    probes.expect_same_gradient(attempt, pooled, torch.randn(3, 2, 5, 6))
+    probes.expect_dtype(attempt, x)
 
 
 def moved(attempt: Callable, x: torch.Tensor, result: torch.Tensor) -> str:
@@ -203,7 +203,7 @@ def check_ca(attempt: Callable) -> None:
     """Check exercise 2 of lesson 05: a class ``MyCA(channels, reduction)`` that keeps (B, C, H, W)."""
     for c, r, b, h, w in ((45, 4, 3, 6, 6), (45, 4, 3, 5, 7), (59, 5, 5, 9, 3), (20, 6, 3, 1, 5), (3, 1, 1, 1, 1)):
         module = core.build_module(attempt, c, r, given=f"channels={c}, reduction={r}")
-        x = core.away_from_zero(b, c, h, w)
+        x = probes.away_from_zero(b, c, h, w)
         core.learned(module)
         run(module, x)  # before the layers are counted: what stops is the better message
         layers = fill(find(module, c, r), module.eval(), c)
@@ -211,14 +211,14 @@ def check_ca(attempt: Callable) -> None:
         expect(same(call(module, x), result), "two calls with the same x give two results: is there chance in it?")
         formula = "your gates come from another formula than the recipe's: go through its steps one by one."
         explain(result, tested, (x,), STEPS, formula, attempt, partial(expect_row_times_column, module, x, result))
-        core.expect_learning(module, x, "your layers")
-        core.expect_same_gradient(module, tested, x)
-        core.expect_one_image(module, x)
+        probes.expect_learning(module, x, "your layers")
+        probes.expect_same_gradient(module, tested, x)
+        probes.expect_one_image(module, x)
         result = call(module.train(), x)
         expect(same(call(module, x), result), "in training, two calls differ: is there dropout?")
         mode = "right in evaluation mode, but not in training: does the batch norm get all H + W numbers at once?"
         explain(result, partial(tested, train=True), (x,), {"order": ORDER}, mode, attempt)
-        core.expect_dtype(module.eval().double(), x)
+        probes.expect_dtype(module.eval().double(), x)
 
 
 def run(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
@@ -227,7 +227,7 @@ def run(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
     hints = STOPPED | {f"({h + w})": "All H + W numbers are still there: split rows from columns first."}
     result = call(module, x, hints=hints, prefix=odd)
     joined = "H + W numbers per channel are left: split them, and multiply x by both gates."
-    core.expect_scaled(result, x, "coordinate attention keeps the shape of x.", {(b, c, h + w): joined})
+    probes.expect_scaled(result, x, "coordinate attention keeps the shape of x.", {(b, c, h + w): joined})
     return result
 
 
@@ -280,7 +280,7 @@ def fill(layers: tuple, module: nn.Module, c: int) -> tuple:
 
     def rows_only(weight):  # without this layer, do gates differ from row to row alone?
         kept, weight.data = weight.data, torch.zeros_like(weight)
-        x = core.away_from_zero(3, c, 6, 6)
+        x = probes.away_from_zero(3, c, 6, 6)
         gate, weight.data = call(module, x) / x, kept
         return gate.std(3).mean() < 1e-3 * gate.std(2).mean()
 
@@ -290,8 +290,8 @@ def fill(layers: tuple, module: nn.Module, c: int) -> tuple:
 
 def expect_row_times_column(module: nn.Module, x: torch.Tensor, result: torch.Tensor) -> None:
     gate, changed = result / x, x.clone()
-    core.expect_gates(gate)
-    core.expect_alone(module, x, result, "pool over H or W only.")
+    probes.expect_gates(gate)
+    probes.expect_alone(module, x, result, "pool over H or W only.")
     changed[0, :, 0, 0] += torch.rand(x.shape[1])
     other = call(module, changed) / changed
     expect(

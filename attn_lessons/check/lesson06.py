@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from . import core
+from . import core, probes
 from .core import WrongIdea, call, exercise, expect, same, shape_of
 from .source import reading
 from .steps import Table, built, explain
@@ -64,8 +64,8 @@ def _check_attention(attempt: Callable, attend: Callable, tables: dict[str, Tabl
         expect(result.isfinite().all(), NO_NUMBERS)
         _explain(result, attend, (q, k, v), tables, formula, attempt, _check_weighted_mean)
     inputs = torch.randn(3, 2, 5, 3).unbind()
-    core.expect_gradient(attempt, *inputs, names=("the queries", "the keys", "the values"), hints=STOPPED)
-    core.expect_same_gradient(attempt, attend, *inputs)
+    probes.expect_gradient(attempt, *inputs, names=("the queries", "the keys", "the values"), hints=STOPPED)
+    probes.expect_same_gradient(attempt, attend, *inputs)
 
 
 def _explain(result, reference, inputs, tables, otherwise, attempt, last: Callable, code=None) -> None:
@@ -105,7 +105,7 @@ def _check_mixed_shape(result: torch.Tensor, b: int, n: int, d: int, c: int) -> 
     }
     given = f"q and k of shape {shape_of(b, n, d)} and v of shape {shape_of(b, n, c)}"
     otherwise = f"one mixture of values a position, {shape_of(b, n, c)}, is wanted."
-    core.expect_shape(result, (b, n, c), given, ideas, otherwise)
+    probes.expect_shape(result, (b, n, c), given, ideas, otherwise)
 
 
 def _check_weighted_mean(attempt: Callable, q, k, v, result) -> None:
@@ -233,9 +233,9 @@ def check_repaired(attempt: Callable) -> None:
             (b, c, w, h): "H and W have changed places.",
             (b, h, w, c): "the channels belong in front of H and W.",
         }
-        core.expect_shape(result, x.shape, f"x of shape {shape_of(*x.shape)}", ideas, "the module keeps the shape.")
+        probes.expect_shape(result, x.shape, f"x of shape {shape_of(*x.shape)}", ideas, "the module keeps the shape.")
         expect(result.isfinite().all(), NO_NUMBERS)
-        core.expect_no_chance(module, x, result)
+        probes.expect_no_chance(module, x, result)
         expect(module.training, "after a call your module is in evaluation mode: leave .eval() to its user.")
         roles = next((roles for roles in possible if same(result, repaired(x, roles))), None)
         for other in () if roles else possible[:4]:  # who is the query, the key, the value?
@@ -247,8 +247,8 @@ def check_repaired(attempt: Callable) -> None:
         formula += "and value), φ = elu + 1 and its normaliser: put your exercise 2 between the layers."
         _explain(result, partial(repaired, roles=roles), (x,), MODULE, formula, module, _check_places, attempt)
         if h * w > 1:  # a single position has nothing to choose from
-            core.expect_learning(module, x, "some of your layers")
-        core.expect_same_gradient(module, partial(repaired, roles=roles), x)
+            probes.expect_learning(module, x, "some of your layers")
+        probes.expect_same_gradient(module, partial(repaired, roles=roles), x)
     module = core.build_module(attempt, 8, 8, given="in_dim=8, reduction=8")
     _check_cost(module, 32 * 48, torch.randn(1, 8, 32, 48))
 

@@ -6,7 +6,7 @@ from unittest.mock import patch
 
 import torch
 
-from . import core
+from . import core, probes
 from .core import call, exercise, expect, same
 from .source import reading
 from .steps import explain
@@ -31,7 +31,7 @@ AGAIN = "two calls with the same inputs give two results: is there dropout or an
 
 
 def expect_shape(attempt, result, wanted: str, given: str, ideas: dict[str, str], otherwise: str, **sizes: int) -> None:
-    """As `core.expect_shape`, with shapes spelled as in "B G*C h w"; how the code reads comes first."""
+    """As `probes.expect_shape`, with shapes spelled as in "B G*C h w"; how the code reads comes first."""
 
     def shape(names: str) -> tuple[int, ...]:
         return tuple(prod(int(n) if n.isdigit() else sizes[n] for n in name.split("*")) for name in names.split())
@@ -39,7 +39,7 @@ def expect_shape(attempt, result, wanted: str, given: str, ideas: dict[str, str]
     told = "" if result.shape == shape(wanted) else reading(attempt)
     expect(not told, told)
     every = {shape(names): idea for shapes, idea in reversed(ideas.items()) for names in shapes.split(" | ")}
-    core.expect_shape(result, shape(wanted), given, every, otherwise)
+    probes.expect_shape(result, shape(wanted), given, every, otherwise)
 
 
 # ------------------------------------------------------------------------------------------------ exercise 1
@@ -72,9 +72,9 @@ def check_bilinear(attempt: Callable) -> None:
         edge += "what weight would it have? (The limit of an index is W − 1 for columns, H − 1 for rows.)"
         _check_samples(attempt, image, x, y, "i" + edge, "i" + edge, STOPPED | {"out of bounds": "I" + edge})
     inputs = torch.randn(3, 5, 7), torch.tensor([1.3, 2.6, 5.2]), torch.tensor([0.4, 2.2, 3.1])
-    core.expect_gradient(attempt, *inputs, names=("the image", "x", "y"), hints=STOPPED)
-    core.expect_same_gradient(attempt, read, *inputs)
-    core.expect_dtype(attempt, *inputs)
+    probes.expect_gradient(attempt, *inputs, names=("the image", "x", "y"), hints=STOPPED)
+    probes.expect_same_gradient(attempt, read, *inputs)
+    probes.expect_dtype(attempt, *inputs)
 
 
 def _check_samples(attempt, image, x, y, otherwise: str, uneven: str, hints: dict[str, str]) -> None:
@@ -177,6 +177,6 @@ def check_sample_groups(attempt: Callable) -> None:
         otherwise += "are wanted, with padding_mode='border' and align_corners=False, and nothing else."
         explain(result, sampled, (x, grid), SAMPLE, otherwise, attempt, who_reads_what)
     inputs = torch.randn(3, 10, 6, 7), torch.rand(3, 5, 8, 9, 2) * 1.6 - 0.8
-    core.expect_gradient(attempt, *inputs, names=("x", "the points"), hints=STOPPED)
-    core.expect_same_gradient(attempt, sampled, *inputs)
-    core.expect_dtype(attempt, *inputs)
+    probes.expect_gradient(attempt, *inputs, names=("x", "the points"), hints=STOPPED)
+    probes.expect_same_gradient(attempt, sampled, *inputs)
+    probes.expect_dtype(attempt, *inputs)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ..models import VGG
-from . import core
+from . import core, probes
 from .core import call, exercise, expect, guarded, kind
 from .source import functions, reading
 from .steps import Table, explain
@@ -80,7 +80,7 @@ def check_vgg_features(attempt: Callable) -> None:
         expect(all(p.requires_grad for p in weights), "some weights cannot learn: requires_grad is off.")
         expect(row.training, "your row comes in evaluation mode: leave the mode alone.")
         expect(core.same(call(row, x), right(x)), "right layers, but another result: did you change a forward?")
-        core.expect_same_gradient(row, right, x)
+        probes.expect_same_gradient(row, right, x)
 
 
 def _expect_layers(layers: list[nn.Module], right: list[nn.Module], given: str, attempt: Callable) -> None:
@@ -171,11 +171,11 @@ def check_with_attention(attempt: Callable) -> None:
         leaves = {type(one) for one in result.modules() if not list(one.children())} - {*KINDS, Probe}
         otherwise += "".join(f" There is {one.__name__}, too." for one in leaves if hasattr(nn, one.__name__))
         explain(out, inserted, given, {"block": BLOCK}, otherwise, attempt)
-        core.expect_no_chance(result, x, out)
+        probes.expect_no_chance(result, x, out)
         (out if out.requires_grad else torch.zeros((), requires_grad=True)).square().sum().backward()
         learns = all(p.grad is not None and p.grad.abs().sum() > 0 for p in result.parameters())
         expect(learns, "no gradient reaches some of the weights: did you use no_grad, detach or requires_grad?")
-        core.expect_same_gradient(result, lambda x, given=given: inserted(x, *given[1:]), x)
+        probes.expect_same_gradient(result, lambda x, given=given: inserted(x, *given[1:]), x)
         training = all(part.training for part in result.modules())
         expect(training, "the network, or part of it, is in evaluation mode afterwards: leave the mode alone.")
         double = call(result.double(), x.double()).dtype == torch.float64

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 
-from . import core
+from . import core, probes
 from .core import WrongIdea, call, exercise, expect, same, shape_of
 from .source import reading
 from .steps import Table, explain
@@ -108,7 +108,7 @@ def cutout(x, top, left, size, corners=lambda t, a: (t, a), inside=square, rows=
 def check_cutout(attempt: Callable) -> None:
     """Check exercise 1 of lesson 09: ``cut(images (n, C, H, W), top (n,), left (n,), size) → (n, C, H, W)``."""
     for n, c, h, w, size in ((5, 3, 13, 11, 6), (3, 3, 7, 7, 3), (1, 3, 5, 8, 5), (6, 1, 8, 5, 1)):
-        x = core.away_from_zero(n, c, h, w)
+        x = probes.away_from_zero(n, c, h, w)
         ideas = {(n, n, h, w): "every image met every square: top and left need the axis of the images first."}
         ideas |= dict.fromkeys(((n, h, w), (n, 1, h, w)), "the channels are gone, or this is the mask alone.")
         for most in (0, size - 1):  # first squares that lie inside, then some that do not
@@ -117,7 +117,7 @@ def check_cutout(attempt: Callable) -> None:
             left[[n // 2, 0, -1]] = torch.tensor([-most, 0, w - size + most])
             outside = "where top or left is negative, a part of the square lies outside: " if most else ""
             result = run(attempt, lambda x, t, a, s=size: attempt(x, t, a, s), x, top, left, prefix=outside)
-            core.expect_shape(result, x.shape, f"images of shape {shape_of(*x.shape)}", ideas, "it should stay.")
+            probes.expect_shape(result, x.shape, f"images of shape {shape_of(*x.shape)}", ideas, "it should stay.")
             holes, stay = (result == 0).any(1, True), (cutout(x, top, left, size) != 0).all(1, True)
             otherwise = (
                 outside + "your squares are others: rows top to top + size − 1, columns left to left + size − 1."
@@ -190,7 +190,7 @@ def check_smooth_cross_entropy(attempt: Callable) -> None:
         results = [run(attempt, lambda x, y, e=e: attempt(x, y, e), *draw) for draw in draws]
         ideas = {(1,): "let it have no axis.", (k,): LEFT, (n, k): LEFT, (n,): "one loss an image is left: average."}
         for result in results:
-            core.expect_shape(result, (), f"scores of shape {shape_of(n, k)}", ideas, "a single number is wanted.")
+            probes.expect_shape(result, (), f"scores of shape {shape_of(n, k)}", ideas, "a single number is wanted.")
         otherwise = "with smoothing=0 the loss is the mean of −log p, where p is the softmax of the right class."
         if e:
             otherwise = f"right with smoothing=0, not with {e}: write down the K targets of an image; they sum to 1."
@@ -202,7 +202,7 @@ def check_smooth_cross_entropy(attempt: Callable) -> None:
     told = f"for scores in the hundreds your loss is {result.item():g}: {why}. log_softmax does both in one step."
     expect(same(result, smoothed(large, labels, 0.1)), told)
     scores, labels = torch.randn(5, 7), torch.tensor([0, 3, 1, 6, 3])
-    core.expect_same_gradient(lambda x: attempt(x, labels, 0.3), lambda x: smoothed(x, labels, 0.3), scores)
+    probes.expect_same_gradient(lambda x: attempt(x, labels, 0.3), lambda x: smoothed(x, labels, 0.3), scores)
     result = call(lambda x, y: attempt(x, y, 0.3), scores.double(), labels)
     expect(result.dtype == torch.float64, f"float64 scores give a loss of {result.dtype}: keep their dtype.")
     library = F.cross_entropy.__code__ in events(attempt, scores, labels, 0.3)

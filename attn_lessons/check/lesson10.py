@@ -6,7 +6,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from .core import call, exercise, expect, expect_all, expect_shape, guarded, one_tensor, same, shape_of
+from .core import call, exercise, expect, expect_all, guarded, one_tensor, same, shape_of
+from .probes import expect_shape
 from .steps import SQUEEZE, Table, explain, other_axes
 
 STOPPED = {  # what torch says → what it means in this lesson
