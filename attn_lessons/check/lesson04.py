@@ -296,6 +296,5 @@ MISTAKES: list[tuple[Callable[[int, int, int], int], str]] = [
     (lambda c, g, b: _up(math.log(c)), LOG),
     (lambda c, g, b: int(math.log10(c) / g + b / g), LOG10),
     (lambda c, g, b: (c // g) | 1, NO_LOG),
-    (lambda c, g, b: 3, "you return 3 whatever C is: that is the popular fixed size, not the formula."),
-    (lambda c, g, b: 5, "you return 5 whatever C is."),
+    *((lambda c, g, b, k=k: k, f"you return {k} whatever C is: a fixed size, not the formula.") for k in (3, 5)),
 ]  # fmt: skip

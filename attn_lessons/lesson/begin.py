@@ -4,7 +4,6 @@ import os
 import platform
 import sys
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -26,7 +25,7 @@ class Lesson:
     profile: str
     device: torch.device
 
-    def pick(self, *, quick: Any, full: Any) -> Any:
+    def pick(self, *, quick: object, full: object) -> object:
         """The setting for this profile. Both are written out in the lesson: nothing is shortened behind your back."""
         return quick if self.profile == "quick" else full
 

@@ -77,9 +77,8 @@ def is_norm_or_activation(module: nn.Module) -> bool:
 
 def is_maps(shape: torch.Size | str, image: tuple[int, int, int]) -> bool:
     """Whether this is (B, C, H, W). For a square image, the (B, H, W, C) of some transformers gives itself away."""
-    if not isinstance(shape, torch.Size) or len(shape) != 4:
-        return False
-    return image[1] != image[2] or not shape[1] == shape[2] != shape[3]
+    maps = isinstance(shape, torch.Size) and len(shape) == 4
+    return maps and (image[1] != image[2] or not shape[1] == shape[2] != shape[3])
 
 
 @torch.no_grad()
