@@ -12,17 +12,17 @@ from attn_lessons.check.grader import COLUMNS, EXERCISES, graded, main
 
 RIGHT = "import torch\ndef squeeze(x):\n    return x.mean((2, 3))"
 SUBMISSIONS = {  # of lesson 02, and the outcome and a word of the sentence of its first exercise
-    "right": ([RIGHT, "squeeze(1)", "while True: pass"], "passed", "mean over all positions"),
-    "magics": (["%matplotlib inline\n!ls", RIGHT], "passed", "mean"),
-    "wrong": (["def squeeze(x):\n    return x.sum((2, 3))"], "not yet", "without dividing"),
-    "empty": (['def squeeze(x):\n    raise NotImplementedError("your turn")'], "not attempted yet", "write yours"),
+    "right, with magics and an endless cell": (
+        ["%matplotlib inline\n!ls", RIGHT, "while True: pass"],
+        "passed",
+        "mean",
+    ),
     "line left": (
         ['def squeeze(x):\n    raise NotImplementedError("your turn")\n    return x.mean((2, 3))'],
         "not yet",
         "delete that line",
     ),
     "syntax": (["def squeeze(x)\n    return x"], "does not run", "SyntaxError"),
-    "exits": (["import sys\ndef squeeze(x):\n    sys.exit()"], "not yet", "SystemExit"),
     "dies": (["import os\ndef squeeze(x):\n    os._exit(0)"], "does not run", "ended its process"),
     "endless": (["def squeeze(x):\n    while True: pass"], "does not end", "endless loop"),
     "changes the check": (
@@ -50,7 +50,9 @@ def notebook(path: Path, cells: list[str]) -> Path:
 def test_a_submission_has_its_row(name, tmp_path, monkeypatch):
     cells, outcome, words = SUBMISSIONS[name]
     monkeypatch.setitem(EXERCISES, "02", {"squeeze": "check_squeeze"})  # one process each is enough
-    ((exercise, said, sentence),) = graded(notebook(tmp_path / f"{name}.ipynb", cells), "02", seconds=20)
+    ((exercise, said, sentence),) = graded(
+        notebook(tmp_path / f"{name}.ipynb", cells), "02", seconds=8 if name == "endless" else 60
+    )
     assert (exercise, said) == ("squeeze", outcome) and words in sentence
 
 
