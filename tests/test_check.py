@@ -4,6 +4,7 @@ The answers are in exercises/lessonNN.py; a new module there is found by itself.
 """
 
 import importlib
+from inspect import signature
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ import torch
 from torch import nn
 
 from attn_lessons import check
+from attn_lessons.check.slips import slips
+from attn_lessons.check.steps import then
 
 HERE = Path(__file__).parent
 LESSONS = {path.stem[-2:]: f"exercises.{path.stem}" for path in sorted((HERE / "exercises").glob("lesson*.py"))}
@@ -36,7 +39,7 @@ TABLES = {
 }
 ROWS = [
     pytest.param(EXERCISES[name][0], build(**{step: wrong}), idea, id=f"{name}: {step}: {idea}")
-    for name, (build, tables) in TABLES.items()
+    for name, (build, tables, *_) in TABLES.items()
     for step, table in tables.items()
     for idea, wrong in table.items()
 ]
@@ -60,6 +63,21 @@ def test_a_wrong_answer_hears_which_idea_is_wrong(checker, answer, words):
 def test_every_row_of_a_table_hears_its_own_sentence(checker, answer, idea):
     verdict = checker.verdict(answer)
     assert verdict.outcome == "not yet" and verdict.text == idea, verdict
+
+
+@pytest.mark.parametrize("name", [name for name, (_, _, *values) in TABLES.items() if values])
+def test_whatever_is_done_to_a_value_is_found(name):
+    build, tables, reference, values = TABLES[name]
+    right = {step: parameter.default for step, parameter in signature(reference).parameters.items()}
+    heard, known = 0, {idea for table in tables.values() for idea in table}
+    tried = [(step, idea, slip) for step, value in values.items() for idea, slip in slips(value).items()]
+    known |= {idea for _, idea, _ in tried}
+    for step, idea, slip in tried:
+        verdict = EXERCISES[name][0].verdict(build(**{step: then(right[step], slip)}))
+        heard += verdict.text == idea
+        # It may change nothing (a ReLU on gates), and some property may be said first.
+        assert verdict.outcome == "passed" or verdict.text in known or "your code stopped" not in verdict.text, verdict
+    assert heard > 0.5 * len(tried), f"{heard} of {len(tried)}"
 
 
 @every_exercise

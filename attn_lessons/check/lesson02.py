@@ -20,15 +20,10 @@ SHAPES = {  # of the squeeze, by what is left of (B, C, H, W)
     "BHW": "you averaged over the channels and kept the positions: SE does the reverse.",
     "": "you averaged over everything: images and channels must stay apart.",
 }
-AFTER = {  # the squeeze, in place of nothing
-    "the sigmoid comes later, after the two linear layers: only the mean.": torch.sigmoid,
-    "channels do not compete here: leave out the softmax.": lambda s: s.softmax(1),
-    "the ReLU comes later, between the two linear layers: only the mean.": torch.relu,
-}
 
 
-def squeezed(x, squeeze=lambda x: x.mean((2, 3)), after=lambda s: s):
-    return after(squeeze(x))
+def squeezed(x, squeeze=lambda x: x.mean((2, 3))):
+    return squeeze(x)
 
 
 @exercise("one number per channel and image: the mean over all positions.")
@@ -50,14 +45,18 @@ def check_squeeze(attempt: Callable) -> None:
                 "your numbers change when the pixels are shuffled: every position should count, and count the same.",
             )
 
-        tables = {"squeeze": SQUEEZE | other_axes(x), "after": AFTER}
+        tables, values = {"squeeze": SQUEEZE | other_axes(x)}, {"squeeze": "the means, BC"}
         plain = "not every value counts as 1 / (H·W): the squeeze is the plain mean."
-        explain(result, squeezed, (x,), tables, plain, attempt, every_position_counts)
+        explain(result, squeezed, (x,), tables, plain, attempt, every_position_counts, values)
     probes.expect_same_gradient(attempt, squeezed, torch.randn(3, 2, 5, 6))
 
 
 def se(x, w1, w2, squeeze=lambda x: x.mean((2, 3)), between=torch.relu, gate=torch.sigmoid, scale=torch.mul):
     return scale(x, gate(between(squeeze(x) @ w1.T) @ w2.T)[:, :, None, None])
+
+
+VALUES = {"squeeze": "the means, BC", "between": "the hidden units, BC", "gate": "the gates, BC",
+          "scale": "the result, BCHW"}  # fmt: skip
 
 
 @exercise("squeeze, excite, scale: your module is Squeeze-and-Excitation, weight for weight.")
@@ -77,7 +76,7 @@ def check_se(attempt: Callable) -> None:
 
         tables = {"squeeze": SQUEEZE | other_axes(x), "between": BETWEEN, "gate": GATE, "scale": SCALE}
         formula = "your gates come from another formula than σ(W₂ ReLU(W₁ mean)): go through it step by step."
-        explain(result, se, (x, w1, w2), tables, formula, attempt, properties, [(x, *turned)])
+        explain(result, se, (x, w1, w2), tables, formula, attempt, properties, VALUES, [(x, *turned)])
         properties()
         w1, w2 = (w1, w2) if same(result, se(x, w1, w2)) else turned
         probes.expect_learning(module, x, "your two layers")

@@ -1,19 +1,20 @@
 """What people write in place of a step, and what to tell them: one table per step, for all exercises that have it.
 
 A mechanism is a pipeline of steps. An exercise has a reference whose steps can be exchanged by name; `explain` looks
-for the wrong step, or the two wrong steps, that turn the reference into the learner's result.
+for the wrong step, or the two wrong steps, that turn the reference into the learner's result. What people do to any
+value (a ReLU too many, a softmax, a mean over an axis) is written down once, in `slips`; a table has the rest.
 """
 
 from collections.abc import Callable, Sequence
-from itertools import combinations
+from inspect import signature
+from itertools import combinations, product
 
 import torch
 import torch.nn.functional as F
 
 from .core import WrongIdea, expect, same
+from .slips import Table, slips
 from .source import reading
-
-Table = dict[str, Callable]
 
 SQUEEZE: Table = {  # (B, C, H, W) → (B, C), in place of the mean over H and W
     "you add up without dividing by H·W: take the mean.": lambda x: x.sum((2, 3)),
@@ -30,15 +31,7 @@ SQUEEZE: Table = {  # (B, C, H, W) → (B, C), in place of the mean over H and W
         :, :, x.shape[2] // 2, x.shape[3] // 2
     ],
     "reshape mixes channels: average over H and W themselves.": lambda x: x.reshape(len(x), -1, x.shape[1]).mean(1),
-    "you average over the batch as well: each image has its own.": lambda x: x.mean((0, 2, 3)).expand(len(x), -1),
-    "you average over the channels as well: each has a number of its own.": lambda x: x.mean((1, 2, 3))[:, None].expand(
-        -1, x.shape[1]
-    ),
     "you add mean and maximum, as CBAM does: the mean alone is wanted.": lambda x: x.mean((2, 3)) + x.amax((2, 3)),
-    "you divide the means by their length: leave them as they are.": lambda x: F.normalize(x.mean((2, 3)), dim=1),
-    "you subtract the mean over the channels: give the plain means.": lambda x: (
-        x.mean((2, 3)) - x.mean((1, 2, 3))[:, None]
-    ),
 }
 BETWEEN: Table = {  # between two layers, in place of ReLU
     "there is no ReLU between the two layers: two linear layers in a row are a single one.": lambda v: v,
@@ -60,20 +53,8 @@ GATE: Table = {  # scores → gates, in place of the sigmoid
     "your gates come from tanh and may be negative: a sigmoid keeps them in (0, 1).": torch.tanh,
     "your gates come from a softmax, so channels compete for a sum of 1: take a sigmoid.": lambda v: v.softmax(1),
     "that is the hard sigmoid; the smooth one is meant.": F.hardsigmoid,
-    "a ReLU before the sigmoid keeps every gate above 1/2: leave it out.": lambda v: v.relu().sigmoid(),
-    "the sigmoid is applied twice: one is enough.": lambda v: v.sigmoid().sigmoid(),
-    "you double the sigmoid, so gates reach 2: leave out the factor.": lambda v: 2 * v.sigmoid(),
-    "you divide the gates by their sum, so channels compete: leave them as they are.": lambda v: (
-        v.sigmoid() / v.sigmoid().sum(1, keepdim=True)
-    ),
-    "you average the gates over the channels: each has its own.": lambda v: v.sigmoid().mean(1, True).expand_as(v),
 }
 SCALE: Table = {  # x, gate → result, in place of x · gate
-    "the gate is applied twice.": lambda x, g: x * g * g,
-    "every image gets the gates of the first one: each has its own.": lambda x, g: x * g[:1],
-    "every image gets the gates of the last one: each has its own.": lambda x, g: x * g[-1:],
-    "you average the gates over the batch: each image has its own.": lambda x, g: x * g.mean(0, True),
-    "open and closed are turned round: multiply by the gate, not by 1 − gate.": lambda x, g: x * (1 - g),
     "you add x once more (a residual): x is only scaled.": lambda x, g: x + x * g,
     "you add the gate to x: scaling multiplies.": lambda x, g: x + g,
     "you subtract the gate from x: scaling multiplies.": lambda x, g: x - g,
@@ -81,7 +62,6 @@ SCALE: Table = {  # x, gate → result, in place of x · gate
     "you return the gates themselves: multiply x by them.": lambda x, g: g.expand_as(x),
     "you scale the squeezed numbers: multiply x itself.": lambda x, g: (x.mean((2, 3), True) * g).expand_as(x),
     "x comes back as it is: the gates are not used.": lambda x, g: x,
-    "the channels of the gates are in reverse order.": lambda x, g: x * g.flip(1),
 }
 SCORES: Table = {  # q, k (…, N, d) → (…, N, N), in place of q kᵀ / √d
     "the scores are not divided by √d.": lambda q, k: q @ k.mT,
@@ -97,9 +77,6 @@ SCORES: Table = {  # q, k (…, N, d) → (…, N, N), in place of q kᵀ / √d
     "queries and keys have changed places.": lambda q, k: k @ q.mT / q.shape[-1] ** 0.5,
     "the queries are compared with themselves: compare queries with keys.": lambda q, k: q @ q.mT / q.shape[-1] ** 0.5,
     "the keys are compared with themselves: compare queries with keys.": lambda q, k: k @ k.mT / q.shape[-1] ** 0.5,
-    "every image uses the scores of the first one: each has its own.": lambda q, k: (
-        (q[:1] @ k[:1].mT / q.shape[-1] ** 0.5).expand(len(q), -1, -1)
-    ),
     "reshape in place of a transpose mixes positions with channels: take .mT or transpose(1, 2).": lambda q, k: (
         q @ k.reshape(len(k), k.shape[-1], k.shape[-2]) / q.shape[-1] ** 0.5
     ),
@@ -132,7 +109,6 @@ NORMALISE: Table = {  # scores (…, N) → weights (…, N), in place of softma
     "you divide by the length of the vector of exp: divide by their sum.": lambda s: F.normalize(s.exp(), dim=-1),
     "you add 1 to the sum you divide by, so weights add up to less than 1.":
         lambda s: s.exp() / (1 + s.exp().sum(-1, True)),
-    "you divide by N as well: the weights add up to 1 already.": lambda s: s.softmax(-1) / s.shape[-1],
     "you take sigmoids and divide by their sum: softmax takes exp.": lambda s: F.normalize(s.sigmoid(), p=1, dim=-1),
     "you take absolute values and divide by their sum: low scores would count like high ones. Take exp.":
         lambda s: F.normalize(s.abs(), p=1, dim=-1),
@@ -159,17 +135,7 @@ NORMALISE: Table = {  # scores (…, N) → weights (…, N), in place of softma
     "** 1/2 is no root, and divides by 2 as well; and scores need no division here: take them as they are.":
         lambda s: (s / s.shape[-1] / 2).softmax(-1),
     "you divide the scores by N: take them as they are.": lambda s: (s / s.shape[-1]).softmax(-1),
-    "you divide the scores by their length: take them as they are.": lambda s: F.normalize(s, dim=-1).softmax(-1),
-    "you divide the scores by their sum before the softmax: take them as they are.":
-        lambda s: (s / s.sum(-1, True)).softmax(-1),
-    "you set negative scores to 0 before the softmax: leave them as they are.": lambda s: s.relu().softmax(-1),
-    "you take absolute values of the scores: a low score must give a small weight.": lambda s: s.abs().softmax(-1),
-    "a sigmoid stands before the softmax: leave it out.": lambda s: s.sigmoid().softmax(-1),
-    "a tanh stands before the softmax: leave it out.": lambda s: s.tanh().softmax(-1),
-    "an exp stands before the softmax, which takes exp itself: leave it out.": lambda s: s.exp().softmax(-1),
     "you take log_softmax: those are logarithms of the weights.": lambda s: s.log_softmax(-1),
-    "the softmax is taken twice, which flattens it.": lambda s: s.softmax(-1).softmax(-1),
-    "the sign is turned round: the highest score gets the smallest weight.": lambda s: (-s).softmax(-1),
     "your selection is hard: all the weight is on the highest score. Softmax leaves some for the others.":
         lambda s: F.one_hot(s.argmax(-1), s.shape[-1]).to(s),
     "all weights are equal: it is the plain mean, and the scores are not used.":
@@ -186,33 +152,20 @@ NORMALISE_ROWS: Table = {  # (B, N, N) → (B, N, N): the axes, where each query
     "you divide each row by the sum of its column.": lambda s: s.exp() / s.exp().sum(-2).unsqueeze(-1),
 }  # fmt: skip
 MIX: Table = {  # weights (…, N), values (…, N, c) → (…, c), in place of weights @ values
-    "the weights are squared: use them as they are.": lambda w, v: w.square() @ v,
-    "you take the root of the weights: use them as they are.": lambda w, v: w.sqrt() @ v,
-    "you weight by 1 − weight: use the weights as they are.": lambda w, v: (1 - w) @ v,
-    "the weights are in reverse order.": lambda w, v: w.flip(-1) @ v,
     "the weights are sorted, and each meets the wrong value.": lambda w, v: w.sort(-1, descending=True).values @ v,
     "a softmax stands on the values: use them as they are.": lambda w, v: w @ v.softmax(-2),
     "a softmax over the channels stands on the values: use them as they are.": lambda w, v: w @ v.softmax(-1),
-    "a softmax stands on the result: leave it out.": lambda w, v: (w @ v).softmax(-1),
-    "a sigmoid stands on the result: leave it out.": lambda w, v: (w @ v).sigmoid(),
     "you set negative values to 0: values may have any sign.": lambda w, v: w @ v.relu(),
-    "you set negative results to 0: values may have any sign.": lambda w, v: (w @ v).relu(),
     "you take absolute values of what is averaged: signs should stay.": lambda w, v: w @ v.abs(),
     "you take exp of the values: use them as they are.": lambda w, v: w @ v.exp(),
     "you divide the values by their length: use them as they are.": lambda w, v: w @ F.normalize(v, dim=-1),
-    "you divide the result by its length: leave it as it is.": lambda w, v: F.normalize(w @ v, dim=-1),
-    "you divide the result by the sum of the values: leave it as it is.":
-        lambda w, v: w @ v / v.sum(-2, keepdim=w.dim() > 1),
     "you square the values: use them as they are.": lambda w, v: w @ v.square(),
-    "you round the result: leave it as it is.": lambda w, v: (w @ v).round(decimals=2),
     "you take the largest of the weighted values: add them up.":
         lambda w, v: (w[..., None] * v.unsqueeze(-3)).amax(-2).reshape((w @ v).shape),
 }  # fmt: skip
 MIX_ROWS: Table = {  # (B, N, N), (B, N, c) → (B, N, c)
     "you add the values once more (a residual): only their mixture is wanted.": lambda w, v: v + w @ v,
     "the values come back as they were: nothing is mixed.": lambda w, v: v,
-    "the results are averaged over all positions: each has its own.": lambda w, v: (w @ v).mean(-2, True).expand_as(v),
-    "the results are averaged over the batch: each image has its own.": lambda w, v: (w @ v).mean(0, True).expand_as(v),
     "every image mixes the values of the first one: each has its own.": lambda w, v: w @ v[:1],
 }  # fmt: skip
 
@@ -233,6 +186,7 @@ def explain(
     otherwise: str,
     attempt: Callable | None = None,
     probes: Callable[[], None] = lambda: None,
+    values: dict[str, str] | None = None,
     others: Sequence[tuple] = (),
     last: Callable[[], None] = lambda: None,
 ) -> None:
@@ -253,6 +207,8 @@ def explain(
         The learner's code: how it reads may tell what its result does not.
     probes : callable, optional
         Raises `WrongIdea` for a property that is missing. It comes before pairs, which may agree by accident.
+    values : dict, optional
+        Step → what it hands on, as in "the gates, BC": whatever people do to that (`slips`) is found, too.
     others : sequence of tuple, optional
         More inputs, where several fit: weights in another order, for example.
     last : callable, optional
@@ -265,19 +221,33 @@ def explain(
     """
     if any(same(result, reference(*given)) for given in (inputs, *others)):
         return
-    wrong = [(name, step, idea) for name, table in steps.items() for idea, step in table.items()]
-    for many in (1, 2):
-        for chosen in combinations(wrong, many):
-            if len({name for name, *_ in chosen}) == many:
-                for given in (inputs, *others):
-                    one = built(reference, given, {name: step for name, step, _ in chosen})
-                    expect(one is None or not same(result, one), " And: ".join(idea for *_, idea in chosen))
-        if many == 1:
-            probes()
+    wrong = [(idea, name, step) for name, table in steps.items() for idea, step in table.items()]
+    slipped = [(idea, name, slip) for name, value in (values or {}).items() for idea, slip in slips(value).items()]
+    right = {name: parameter.default for name, parameter in signature(reference).parameters.items()}
+
+    def expect_other(idea: str, **chosen: Callable) -> None:
+        for given in (inputs, *others):
+            one = built(reference, given, chosen)
+            expect(one is None or not same(result, one), idea)
+
+    for idea, name, step in wrong:
+        expect_other(idea, **{name: step})
+    for idea, name, slip in slipped:
+        expect_other(idea, **{name: then(right[name], slip)})
+    probes()
+    for (idea, name, step), (also, other, second) in combinations(wrong, 2):
+        if name != other:
+            expect_other(f"{idea} And: {also}", **{name: step, other: second})
+    for (idea, name, step), (also, other, slip) in product(wrong, slipped):
+        expect_other(f"{idea} And: {also}", **{name: step, other: then(step if name == other else right[other], slip)})
     if told := reading(attempt):
         raise WrongIdea(told)
     last()
     raise WrongIdea(otherwise)
+
+
+def then(first: Callable, second: Callable) -> Callable:
+    return lambda *inputs: second(first(*inputs))
 
 
 def built(reference: Callable, inputs: tuple, steps: dict[str, Callable]) -> torch.Tensor | None:

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from attn_lessons import check
-from attn_lessons.check.lesson02 import AFTER, se, squeezed
+from attn_lessons.check.lesson02 import VALUES, se, squeezed
 from attn_lessons.check.steps import BETWEEN, GATE, SCALE, SQUEEZE
 
 
@@ -222,6 +222,6 @@ EXERCISES = {
     "se": (check.check_se, [SE, Convolutions, Bare], WRONG_SES),
 }
 TABLES = {
-    "squeeze": (lambda **steps: lambda x: squeezed(x, **steps), {"squeeze": SQUEEZE, "after": AFTER}),
-    "se": (by_step, {"squeeze": SQUEEZE, "between": BETWEEN, "gate": GATE, "scale": SCALE}),
+    "squeeze": (lambda **steps: lambda x: squeezed(x, **steps), {"squeeze": SQUEEZE}, squeezed, {"squeeze": "the means, BC"}),
+    "se": (by_step, {"squeeze": SQUEEZE, "between": BETWEEN, "gate": GATE, "scale": SCALE}, se, VALUES),
 }

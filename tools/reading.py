@@ -1,0 +1,104 @@
+"""How long a lesson takes to read, and which words it should not use: `make reading`.
+
+Prose outside folded hints and solutions counts at 130 words a minute, a shown line of code 7 seconds, a figure 30
+seconds, a prediction a minute, an exercise what it states, the quiz 4 minutes. The core of a lesson is what comes
+before the cell tagged `deeper`.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+import nbformat
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDED = {"setup", "check", "claims", "exercise", "hide-input"}
+LINK = re.compile(r"\[?!?\[[^\]]*\]\([^)]*\)(\]\([^)]*\))?")
+AVOID = {  # what the field says otherwise
+    "picture": r"\bpictures?\b",
+    "place": r"\bplaces?\b",
+    "arm": r"\barms?\b",
+    "share": r"\bshares?\b",
+    "decoy": r"\bdecoys?\b",
+    "behind": r"\bbehind\b",
+    "in front of": r"\bin front of\b",
+    "anew": r"\banew\b",
+    "hear": r"\b(hears?|heard|hearing)\b",
+    "votes": r"\bvotes?\b",
+    "way back": r"\bway back\b",
+    "luck": r"\bluck\b",
+    "window": r"\bwindows?\b",
+    "a for per": r"\b(one|two) \w+ a (channel|run|seed|lesson|picture|image|place|row)\b",
+    "popular": r"\bpopular\b",
+    "is none": r"\bis none\b|\bare others\b",
+    "mend": r"\bmends?\b",
+}
+
+
+def tags(cell) -> set[str]:
+    return set(cell.metadata.get("tags", []))
+
+
+def lines(cell) -> int:
+    """How many lines of code a reader sees."""
+    shown = (
+        cell.cell_type == "code"
+        and not FOLDED & tags(cell)
+        and not cell.metadata.get("jupyter", {}).get("source_hidden")
+    )
+    return sum(bool(line.strip()) for line in cell.source.splitlines()) if shown else 0
+
+
+def minutes_of(cell) -> float:
+    if cell.cell_type == "markdown":
+        if tags(cell) & {"hint", "solution", "references"}:
+            return 0.0
+        stated = re.findall(r"(\d+) minutes", cell.source) if "exercise" in tags(cell) else []
+        return (
+            len(re.findall(r"\w+", LINK.sub(" ", cell.source))) / 130
+            + sum(map(int, stated))
+            + ("predict" in tags(cell))
+        )
+    figures = sum("image/png" in output.get("data", {}) for output in cell.outputs)
+    return lines(cell) * 7 / 60 + figures / 2 + 4 * ("quiz" in tags(cell))
+
+
+def core(lesson) -> list:
+    """The cells before the one tagged `deeper`."""
+    deeper = next((i for i, cell in enumerate(lesson.cells) if "deeper" in tags(cell)), len(lesson.cells))
+    return lesson.cells[:deeper]
+
+
+def minutes(lesson) -> tuple[float, float]:
+    """Of the core, and of everything."""
+    return sum(map(minutes_of, core(lesson))), sum(map(minutes_of, lesson.cells))
+
+
+def words_to_avoid(lesson) -> dict[str, int]:
+    prose = " ".join(cell.source for cell in lesson.cells if cell.cell_type == "markdown")
+    found = {word: len(re.findall(pattern, prose, re.I)) for word, pattern in AVOID.items()}
+    return {word: count for word, count in found.items() if count}
+
+
+def state_time(lesson) -> None:
+    """Write the minutes, to five, into the header and the metadata of a lesson that states them."""
+    for cell in lesson.cells:
+        if "objectives" in tags(cell) and "**Time** core" in cell.source:
+            first, everything = (5 * round(m / 5) for m in minutes(lesson))
+            stated = f"**Time** core {first} min, all {everything} min"
+            cell.source = re.sub(r"\*\*Time\*\* core \S+ min, all \S+ min", stated, cell.source)
+            lesson.metadata.attn_lessons.update({"core": first, "minutes": everything})
+
+
+def main(names: list[str]) -> int:
+    for path in map(Path, names) if names else sorted((ROOT / "notebooks").glob("*.ipynb")):
+        lesson = nbformat.read(path, as_version=4)
+        first, everything = minutes(lesson)
+        avoid = ", ".join(f"{word} {count}" for word, count in words_to_avoid(lesson).items()) or "none"
+        shown = f"{sum(map(lines, core(lesson))):3} lines shown"
+        print(f"{path.stem:<28} core {first:3.0f} min, all {everything:3.0f} min, {shown}; to avoid: {avoid}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
