@@ -6,7 +6,7 @@ OLDEST_PYTHON ?= 3.10
 TWO_AT_ONCE = -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab test browser test-colab test-oldest other-machines notebooks new-lesson editions slides check-slides site bench figures links format requirements clean
+.PHONY: help setup lab test browser test-colab test-oldest other-machines notebooks reading new-lesson editions slides check-slides site bench figures links format requirements clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s%s\n", $$1, $$2 }' Makefile
@@ -39,6 +39,9 @@ other-machines: setup  ## run every lesson as other machines would round it (ONL
 
 notebooks: setup  ## execute the lessons anew and write their outputs (ONLY="02_se 04_eca": just these)
 	@$(VENV_PYTHON) tools/notebooks.py $(ONLY)
+
+reading: setup  ## say how long each lesson takes to read, and which words to avoid it uses
+	@$(VENV_PYTHON) tools/reading.py
 
 new-lesson: setup  ## begin a lesson that already runs (NAME=11_simam TITLE="SimAM: …")
 	@$(VENV_PYTHON) tools/new_lesson.py "$$NAME" "$$TITLE"

@@ -110,3 +110,31 @@ def seeds(runs: pd.DataFrame, ax: Axes, x: str = "variant", y: str = "accuracy",
     )  # fmt: skip
     ax.set_xlabel("bar: mean · whisker: one standard deviation", color=GREY, fontsize=11)
     return ax
+
+
+def compared(runs: pd.DataFrame, baseline: str, ceiling: float | None = None, title: str = "") -> Figure:
+    """`seeds`, with the mean of the baseline as a line, and at each variant its gain over it.
+
+    Parameters
+    ----------
+    runs : pandas.DataFrame
+        With ``variant`` and ``accuracy``, one row per run.
+    baseline : str
+        The variant whose mean becomes the line.
+    ceiling : float, optional
+        Drawn as a dashed line.
+    title : str
+    """
+    means = runs.groupby("variant", sort=False).accuracy.mean()
+    fig, ax = plt.subplots(figsize=(2.5 + 1.7 * len(means), 3.8))
+    seeds(runs, ax)
+    ax.axhline(means[baseline], color=ORANGE, lw=1.5, zorder=0, label=f"mean of {baseline}")
+    if ceiling is not None:
+        ax.axhline(ceiling, color=GREY, ls="--", zorder=0, label="ceiling without the cue")
+    top = runs.accuracy.max()
+    for i, (variant, mean) in enumerate(means.items()):
+        if variant != baseline:
+            ax.text(i, top + 0.03, f"{mean - means[baseline]:+.2f}", ha="center", fontsize=15, weight="bold")
+    ax.set(ylim=(min(runs.accuracy.min(), ceiling or 1) - 0.08, top + 0.13), ylabel="test accuracy", title=title)
+    ax.legend(fontsize=11, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    return fig

@@ -8,16 +8,24 @@ import nbformat
 import pytest
 
 import links
+import reading
 from attn_lessons import check
 
 ROOT = Path(__file__).resolve().parent.parent
 LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+OLD = {"01", "03", "04", "05", "06", "07", "08", "09", "10"}  # not yet rewritten: this list ends empty
 SECTIONS = (
+    *("title", "objectives", "setup", "question", "idea", "mechanism", "exercise", "train", "look", "summary"),
+    *("quiz", "deeper", "references"),
+)
+OLD_SECTIONS = (
     *("title", "objectives", "setup", "question", "mechanism", "exercise", "ours", "measure", "train", "look"),
     *("explore", "pitfalls", "quiz", "summary", "references"),
 )
-LONGEST = 25  # lines of a code cell
 SECONDS = 90  # of a whole lesson
+CORE, EVERYTHING = 45, 90  # minutes
+SHOWN, LONGEST, LONGEST_OLD = 180, 15, 25  # lines of code in a core, in a cell
+WORDS = 5  # to avoid
 
 lessons = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 
@@ -39,6 +47,15 @@ def tags(path):
     return [tag for cell in cells(path) for tag in cell.metadata.get("tags", [])]
 
 
+def is_old(path):
+    return path.name[:2] in OLD
+
+
+def shown(path):
+    """The code that a reader sees before *Going deeper*."""
+    return [cell for cell in reading.core(nbformat.read(path, as_version=4)) if reading.lines(cell)]
+
+
 def test_there_are_lessons():
     assert LESSONS
 
@@ -46,11 +63,11 @@ def test_there_are_lessons():
 # ---------------------------------------------------------------------------------------------- its parts
 @lessons
 def test_parts_come_in_order(path):
-    seen = tags(path)
-    missing = [section for section in SECTIONS if section not in seen]
+    seen, sections = tags(path), OLD_SECTIONS if is_old(path) else SECTIONS
+    missing = [section for section in sections if section not in seen]
     assert not missing
-    first = [seen.index(section) for section in SECTIONS]
-    assert first == sorted(first), sorted(SECTIONS, key=lambda section: seen.index(section))
+    first = [seen.index(section) for section in sections]
+    assert first == sorted(first), sorted(sections, key=lambda section: seen.index(section))
 
 
 @lessons
@@ -62,20 +79,82 @@ def test_title_and_objectives(path):
         assert words in objectives
     about = nbformat.read(path, as_version=4).metadata["attn_lessons"]
     assert about["lesson"] == int(number)
-    assert 25 <= about["minutes"] <= 40 and f"{about['minutes']} minutes" in objectives
+    if is_old(path):
+        assert 25 <= about["minutes"] <= 40 and f"{about['minutes']} minutes" in objectives
 
 
 @lessons
-def test_two_predictions_with_an_answer_for_the_teacher(path):
+def test_minutes_are_computed_stated_and_few(path):
+    lesson = nbformat.read(path, as_version=4)
+    core, everything = reading.minutes(lesson)
+    if not is_old(path):
+        assert core <= CORE and everything <= EVERYTHING, f"core {core:.0f} min, all {everything:.0f} min"
+        stated = [5 * round(minutes / 5) for minutes in (core, everything)]
+        assert [lesson.metadata["attn_lessons"][part] for part in ("core", "minutes")] == stated
+        assert "**Time** core {} min, all {} min".format(*stated) in cells(path, "objectives")[0].source
+
+
+@lessons
+def test_shown_code_teaches(path):
+    """Of a core: little of it, in short cells; no assert, no two statements in a line, no hook before lesson 10."""
+    code = [] if is_old(path) else shown(path)
+    assert sum(map(reading.lines, code)) <= SHOWN
+    for cell in code:
+        assert reading.lines(cell) <= LONGEST, cell.source
+        nodes = [*ast.walk(ast.parse(re.sub(r"(?m)^(\s*)%pip .*$", r"\1pass", cell.source)))]
+        assert not any(isinstance(node, ast.Assert) for node in nodes), cell.source
+        statements = [node.lineno for node in nodes if isinstance(node, ast.stmt)]
+        assert len(statements) == len(set(statements)), cell.source
+        assert path.name[:2] >= "10" or "hook(" not in cell.source, cell.source
+
+
+@lessons
+def test_a_diagram_and_an_equation_show_the_idea(path):
+    if not is_old(path):
+        alts = [
+            output.metadata["image/png"]["alt"] for _, output in outputs(path) if "image/png" in output.get("data", {})
+        ]
+        assert any(alt.startswith("Block diagram") for alt in alts)
+        assert any("$$" in cell.source for cell in cells(path, "idea"))
+
+
+@lessons
+def test_it_speaks_the_language_of_the_field(path):
+    lesson = nbformat.read(path, as_version=4)
+    if not is_old(path):
+        avoid = reading.words_to_avoid(lesson)
+        assert sum(avoid.values()) <= WORDS, avoid
+        prose = " ".join(cell.source for cell in lesson.cells if cell.cell_type == "markdown").lower()
+        bold = " ".join(re.findall(r"\*\*(.+?)\*\*", prose, re.S)).replace("\n", " ")
+        missing = [term for term in glossary().get(path.name[:2], ()) if term.lower() not in bold]
+        assert not missing, f"in bold, where they are introduced: {missing}"
+
+
+def glossary():
+    """Lesson → the terms it introduces; of "query, key, value" and "residual (skip) connection", each word counts."""
+    terms = {}
+    for row in (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8").splitlines():
+        if found := re.match(r"\| ([^|]+) \| [^|]+ \| (\d\d) \| [^|]+ \|$", row):
+            terms.setdefault(found[2], []).extend(re.sub(r" \(.*?\)", "", found[1]).split(", "))
+    return terms
+
+
+def test_the_glossary_is_sorted_by_lesson():
+    assert list(glossary()) == sorted(glossary()) and sum(map(len, glossary().values())) > 60
+
+
+@lessons
+def test_predictions_have_an_answer_for_the_teacher_and_are_not_spoiled(path):
     predictions = cells(path, "predict", "markdown")
-    assert len(predictions) >= 2
+    assert len(predictions) >= (2 if is_old(path) else 1)
     assert all(len(cell.metadata.get("answer", "")) > 20 for cell in predictions)
+    assert is_old(path) or any("Clear Outputs of All Cells" in cell.source for cell in cells(path, kind="markdown"))
 
 
 @lessons
-def test_two_exercises_each_with_check_hint_and_solution_below(path):
+def test_exercises_have_check_hint_and_solution_below(path):
     order = [tag for tag in tags(path) if tag in ("exercise", "check", "hint", "solution")]
-    assert order.count("check") >= 2
+    assert order.count("check") >= (2 if is_old(path) else 1)
     assert order == ["exercise", "exercise", "check", "hint", "solution"] * order.count("check")
     for cell in cells(path, "exercise", "code"):
         assert 'raise NotImplementedError("your turn")' in cell.source
@@ -117,7 +196,7 @@ def test_references_name_arxiv_ids_and_the_next_lesson(path):
 @lessons
 def test_code_cells_are_short_and_parse(path):
     for cell in cells(path, kind="code"):
-        assert len(cell.source.splitlines()) <= LONGEST, cell.source
+        assert not is_old(path) or len(cell.source.splitlines()) <= LONGEST_OLD, cell.source
         assert all(len(line) <= 120 for line in cell.source.splitlines()), cell.source
         ast.parse(re.sub(r"(?m)^(\s*)%pip .*$", r"\1pass", cell.source))
 
@@ -138,7 +217,8 @@ def test_what_is_not_compared_is_asserted_or_claimed(path):
     for cell, after in zip(everything, [*everything[1:], None], strict=True):
         free = "lesson.start(" in cell.source or "latency(" in cell.source
         if "nbval-ignore-output" in cell.metadata.get("tags", []) and not free:
-            assert "assert " in cell.source or "claims" in after.metadata.get("tags", []), cell.source
+            promised = "claims" in (after or cell).metadata.get("tags", []) or "lesson.say(" in cell.source
+            assert promised or "assert " in cell.source, cell.source
 
 
 @lessons
@@ -159,7 +239,7 @@ def test_every_image_has_its_text(path):
 
 
 @lessons
-def test_a_static_page_shows_the_explore_image(path):
+def test_a_static_page_shows_what_can_be_moved(path):
     for cell in cells(path, "explore", "code"):
         assert any("image/png" in output.get("data", {}) for output in cell.outputs)
 

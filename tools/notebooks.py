@@ -16,6 +16,8 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbstripout import strip_output
 
+from reading import state_time
+
 ROOT = Path(__file__).resolve().parent.parent
 CELL_TIMEOUT = 300
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -128,6 +130,7 @@ def renew(path):
     execute(nb, path.parent)
     seconds = time.monotonic() - started
     normalise(nb, seconds)
+    state_time(nb)
     refuse_paths(nb)
     nbformat.validate(nb)
     write(nb, path)

@@ -13,6 +13,7 @@ import nbformat
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDED = {"setup", "check", "claims", "exercise", "hide-input"}
+DEEPER = re.compile(r"(?m)^(### .*) \(\S+ min\)$")
 LINK = re.compile(r"\[?!?\[[^\]]*\]\([^)]*\)(\]\([^)]*\))?")
 AVOID = {  # what the field says otherwise
     "picture": r"\bpictures?\b",
@@ -81,7 +82,13 @@ def words_to_avoid(lesson) -> dict[str, int]:
 
 
 def state_time(lesson) -> None:
-    """Write the minutes, to five, into the header and the metadata of a lesson that states them."""
+    """Write the minutes, to five, into header and metadata, and at each heading below *Going deeper* its own."""
+    below = 0.0
+    for cell in reversed(lesson.cells[len(core(lesson)) :]):  # a section is read after its heading
+        below += minutes_of(cell)
+        if DEEPER.search(cell.source) and cell.cell_type == "markdown":
+            cell.source = DEEPER.sub(rf"\1 ({max(1, round(below))} min)", cell.source)
+            below = 0.0
     for cell in lesson.cells:
         if "objectives" in tags(cell) and "**Time** core" in cell.source:
             first, everything = (5 * round(m / 5) for m in minutes(lesson))

@@ -2,7 +2,9 @@
 
 from .begin import Lesson, start
 from .claims import claim, say
+from .code import show_code
+from .diagram import diagram, placements
 from .questions import Question, quiz
 from .sliders import explore
 
-__all__ = ["Lesson", "Question", "claim", "explore", "quiz", "say", "start"]
+__all__ = ["Lesson", "Question", "claim", "diagram", "explore", "placements", "quiz", "say", "show_code", "start"]

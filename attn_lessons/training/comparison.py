@@ -130,6 +130,18 @@ def paired_difference(runs: pd.DataFrame, variant: str, baseline: str) -> dict[s
     return {"mean": mean, "low": mean - half, "high": mean + half, "seeds": n}
 
 
+def in_words(difference: dict[str, float]) -> str:
+    """A `paired_difference` as a lesson prints it.
+
+    Examples
+    --------
+    >>> in_words({"mean": 0.127, "low": 0.053, "high": 0.2, "seeds": 3})
+    '+0.127 (95 % confidence interval +0.053 to +0.200, 3 seeds)'
+    """
+    mean, low, high, n = (difference[name] for name in ("mean", "low", "high", "seeds"))
+    return f"{mean:+.3f} (95 % confidence interval {low:+.3f} to {high:+.3f}, {n} seeds)"
+
+
 def recorded(name: str) -> tuple[pd.DataFrame, dict]:
     """Runs that were recorded with `attn_lessons.train`: the rows of ``results/name.csv`` and how they were made.
 
