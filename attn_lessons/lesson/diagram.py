@@ -89,8 +89,8 @@ def way(start: Point, end: Point, half_start: Point, half_end: Point, bend: str)
     return path, ((xa + xb) / 2, (ya + yb) / 2)
 
 
-def placements(module: str, resnet: str = "branch", size: tuple[float, float] = (12, 7)) -> Figure:
-    """Where a module stands in a VGG block, a ResNet block and an inverted bottleneck of a MobileNet.
+def placements(module: str, resnet: str = "branch") -> None:
+    """Show where a module stands in a VGG block, a ResNet block and an inverted bottleneck of a MobileNet.
 
     Parameters
     ----------
@@ -99,8 +99,6 @@ def placements(module: str, resnet: str = "branch", size: tuple[float, float] = 
     resnet : {"branch", "3×3"}, default "branch"
         At the end of the residual branch, as SE, CBAM and ECA; or after the 3 × 3 convolution of a bottleneck, as
         coordinate attention.
-    size : (width, height)
-        Of the figure in inches.
     """
     new = (module, "module")
     vgg = [("conv 3×3\nBN, ReLU", "learned"), ("conv 3×3\nBN, ReLU", "learned"), new, ("max\npooling", "layer")]
@@ -125,4 +123,7 @@ def placements(module: str, resnet: str = "branch", size: tuple[float, float] = 
         arrows += pairwise(names)
         if skip:
             arrows.append((names[0], names[-2], "skip: x itself", "over"))
-    return diagram(boxes, arrows, size)
+    branch = "before the addition" if resnet == "branch" else "after the 3 × 3 convolution"
+    style.show(diagram(boxes, arrows, (12, 7)),
+               f"Block diagrams of where {module} stands: in a VGG block before the pooling, in a ResNet block on the residual "
+               f"branch {branch}, in a MobileNet block after the depthwise convolution.")  # fmt: skip
