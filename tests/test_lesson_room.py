@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from attn_lessons import style
-from attn_lessons.lesson import Question, explore, questions, quiz, sliders, start
+from attn_lessons.lesson import Question, code, diagram, explore, placements, questions, quiz, show_code, sliders, start
 from attn_lessons.lesson.begin import gpu_hint
 
 mpl.use("Agg")
@@ -282,3 +282,45 @@ def test_heat_runs_from_0_to_the_largest_weight_unless_told():
     weights = torch.tensor([[0.25, 0.5]])
     assert style.heat(weights, plt.figure().subplots()).images[0].get_clim() == (0, 0.5)
     assert style.heat(weights, plt.figure().subplots(), low=0.1, high=1.0).images[0].get_clim() == (0.1, 1.0)
+
+
+# --------------------------------------------------------------------------------------------------- diagrams, code
+def test_a_diagram_has_its_boxes_arrows_and_shapes():
+    boxes = {
+        "x": (0, 0, "x", "data"),
+        "a": (1, 1, "linear", "learned"),
+        "b": (2, 1, "ReLU", "layer"),
+        "t": (3, 0, "×", "layer"),
+    }
+    arrows = [("x", "a"), ("a", "b", "C"), ("b", "t", "C gates"), ("x", "t", "C × H × W"), ("t", "x", "again", "under")]
+    (ax,) = diagram(boxes, arrows, (6, 3)).axes
+    written = [text.get_text() for text in ax.texts]
+    assert {"x", "linear", "ReLU", "×", "C", "C gates", "C × H × W", "again"} <= set(written)
+    assert len(ax.patches) >= 4 and len(ax.lines) == 5
+    (low, high), (left, right) = ax.get_ylim(), ax.get_xlim()
+    assert low < -1.35 and high > 0 and left < 0 and right > 3 * 2.45
+
+
+@pytest.mark.parametrize(
+    ("where", "words"), [("branch", "before the addition"), ("3×3", "after the 3 × 3 convolution")]
+)
+def test_placements_show_three_families_and_say_so(where, words, output):
+    placements("SE", where)
+    ((data, metadata),) = output.shown
+    assert metadata["image/png"]["alt"].startswith("Block diagrams of where SE stands") and words in data["text/plain"]
+
+
+def test_show_code_leaves_out_the_docstring(monkeypatch):
+    shown = []
+    monkeypatch.setattr(code, "display", lambda markdown: shown.append(markdown.data))
+    show_code(Handle)
+    show_code(Output)
+    assert "def update" in shown[0]
+    assert "Takes the position" not in shown[1] and shown[1].splitlines()[3].startswith("    shown: list")
+
+
+def test_compared_shows_ceiling_baseline_and_gain():
+    runs = pd.DataFrame({"variant": ["none", "SE"] * 2, "seed": [0, 0, 1, 1], "accuracy": [0.4, 0.6, 0.5, 0.6]})
+    (ax,) = style.compared(runs, "none", 0.5, "title").axes
+    assert "+0.15" in [text.get_text() for text in ax.texts] and ax.get_title() == "title"
+    assert {"mean of none", "ceiling without the cue"} <= {text.get_text() for text in ax.get_legend().get_texts()}

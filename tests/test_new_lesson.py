@@ -51,7 +51,7 @@ def executed(written, tmp_path_factory):
 def test_it_carries_its_number_title_and_address(written):
     lesson = nbformat.read(written, as_version=4)
     assert lesson.cells[0].source.startswith(f"# 11 · {TITLE}\n")
-    assert lesson.metadata.attn_lessons == {"lesson": 11, "minutes": 30}
+    assert lesson.metadata.attn_lessons == {"lesson": 11, "core": 25, "minutes": 25}
     assert "check/lesson11.py" in "".join(cell.source for cell in lesson.cells)
     assert len({cell.id for cell in lesson.cells}) == len(lesson.cells)
     address, problems = links.ADDRESS.search((ROOT / "pyproject.toml").read_text())[2], []

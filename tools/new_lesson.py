@@ -20,7 +20,8 @@ ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = Path(__file__).resolve().parent / "template" / "lesson.txt"
 CELL = re.compile(r"^=== (text|code) ?([\w,-]*) ?(\{.*\})?$", re.M)
 MAKE = {"text": new_markdown_cell, "code": new_code_cell}
-MINUTES = 30
+FOLDED = {"cellView": "form", "jupyter": {"source_hidden": True}}  # on Colab, in JupyterLab
+CORE, MINUTES = 25, 25  # of the template; `make notebooks` writes them anew
 
 
 def refusal(name: str, title: str, folder: Path) -> str:
@@ -43,8 +44,10 @@ def cells(text: str, number: str) -> Iterator[dict]:
     parts = iter(CELL.split(text)[1:])
     for i, (kind, tags, more, source) in enumerate(zip(parts, parts, parts, parts, strict=True)):
         tags = tags.split(",") if tags else []
+        folded = FOLDED if {"claims", "quiz", "hide-input"} & set(tags) and kind == "code" else {}
+        tags += ["hide-input"] * (bool(folded) and "hide-input" not in tags)
         cell = MAKE[kind](source.strip("\n"), id="-".join([number, f"{i:02}", *tags[:1]]))
-        cell.metadata.update({"tags": tags} if tags else {}, **json.loads(more or "{}"))
+        cell.metadata.update({"tags": tags} if tags else {}, **folded, **json.loads(more or "{}"))
         yield cell
 
 
@@ -55,9 +58,10 @@ def main(arguments: list[str], root: Path = ROOT) -> int:
         print(f"new-lesson: {problem}")
         return 1
     number, path = name[:2], root / "notebooks" / f"{name}.ipynb"
-    text = Template(TEMPLATE.read_text(encoding="utf-8")).substitute(number=number, title=title, minutes=MINUTES)
+    words = {"number": number, "title": title, "core": CORE, "minutes": MINUTES}
+    text = Template(TEMPLATE.read_text(encoding="utf-8")).substitute(words)
     lesson = new_notebook(cells=list(cells(text, number)))
-    lesson.metadata.attn_lessons = {"lesson": int(number), "minutes": MINUTES}
+    lesson.metadata.attn_lessons = {"lesson": int(number), "core": CORE, "minutes": MINUTES}
     nbformat.validate(lesson)
     nbformat.write(lesson, path)
     address = links.ADDRESS.search((root / "pyproject.toml").read_text(encoding="utf-8"))[2]

@@ -17,7 +17,7 @@ DEEPER = re.compile(r"(?m)^(### .*) \(\S+ min\)$")
 LINK = re.compile(r"\[?!?\[[^\]]*\]\([^)]*\)(\]\([^)]*\))?")
 AVOID = {  # what the field says otherwise
     "picture": r"\bpictures?\b",
-    "place": r"\bplaces?\b",
+    "place": r"(?<!-)\bplaces?\b",
     "arm": r"\barms?\b",
     "share": r"\bshares?\b",
     "decoy": r"\bdecoys?\b",

@@ -123,7 +123,12 @@ def placements(module: str, resnet: str = "branch") -> None:
         arrows += pairwise(names)
         if skip:
             arrows.append((names[0], names[-2], "skip: x itself", "over"))
-    branch = "before the addition" if resnet == "branch" else "after the 3 × 3 convolution"
-    style.show(diagram(boxes, arrows, (12, 7)),
-               f"Block diagrams of where {module} stands: in a VGG block before the pooling, in a ResNet block on the residual "
-               f"branch {branch}, in a MobileNet block after the depthwise convolution.")  # fmt: skip
+    where = {
+        "VGG": "before the pooling",
+        "ResNet": "before the addition",
+        "MobileNet": "after the depthwise convolution",
+    }
+    if resnet == "3×3":
+        where["ResNet"] = "after the 3 × 3 convolution"
+    stands = ", ".join(f"in a {family} block {place}" for family, place in where.items())
+    style.show(diagram(boxes, arrows, (12, 7)), f"Block diagrams of where {module} stands: {stands}.")
