@@ -10,31 +10,29 @@ import pytest
 from attn_lessons import check
 from attn_lessons.check.grader import COLUMNS, EXERCISES, graded, main
 
-RIGHT = "import torch\ndef squeeze(x):\n    return x.mean((2, 3))"
-SUBMISSIONS = {  # of lesson 02, and the outcome and a word of the sentence of its first exercise
-    "right, with magics and an endless cell": (
-        ["%matplotlib inline\n!ls", RIGHT, "while True: pass"],
-        "passed",
-        "mean",
-    ),
+RIGHT = "import torch\ndef pool_both(x):\n    return torch.cat([x.mean(3), x.mean(2)], 2)"
+SUBMISSIONS = {  # of lesson 05, and the outcome and a word of the sentence of its first exercise
+    "right, with magics and an endless cell": (["%matplotlib inline\n!ls", RIGHT, "while True: pass"], "passed", ""),
     "line left": (
-        ['def squeeze(x):\n    raise NotImplementedError("your turn")\n    return x.mean((2, 3))'],
+        [
+            'def pool_both(x):\n    raise NotImplementedError("your turn")\n    return torch.cat([x.mean(3), x.mean(2)], 2)'
+        ],
         "not yet",
         "delete that line",
     ),
-    "syntax": (["def squeeze(x)\n    return x"], "does not run", "SyntaxError"),
-    "dies": (["import os\ndef squeeze(x):\n    os._exit(0)"], "does not run", "ended its process"),
-    "endless": (["def squeeze(x):\n    while True: pass"], "does not end", "endless loop"),
+    "syntax": (["def pool_both(x)\n    return x"], "does not run", "SyntaxError"),
+    "dies": (["import os\ndef pool_both(x):\n    os._exit(0)"], "does not run", "ended its process"),
+    "endless": (["def pool_both(x):\n    while True: pass"], "does not end", "endless loop"),
     "changes the check": (
         [
             "from attn_lessons.check import core",
-            "def squeeze(x):\n    core.same = lambda *a: True\n    return x.sum((2, 3))",
+            "def pool_both(x):\n    core.same = lambda *a: True\n    return torch.cat([x.sum(3), x.sum(2)], 2)",
         ],
         "not own work",
         "changes the check",
     ),
     "the course's own": (
-        ["from attn_lessons.attention.base import mean\ndef squeeze(x):\n    return mean(x, 2, 3)"],
+        ["from attn_lessons.attention.base import mean\ndef pool_both(x):\n    return mean(x, 2, 3), torch"],
         "not own work",
         "uses the course's own mean",
     ),
@@ -49,15 +47,15 @@ def notebook(path: Path, cells: list[str]) -> Path:
 @pytest.mark.parametrize("name", SUBMISSIONS)
 def test_a_submission_has_its_row(name, tmp_path, monkeypatch):
     cells, outcome, words = SUBMISSIONS[name]
-    monkeypatch.setitem(EXERCISES, "02", {"squeeze": "check_squeeze"})  # one process each is enough
+    monkeypatch.setitem(EXERCISES, "05", {"pool_both": "check_pool_both"})  # one process each is enough
     ((exercise, said, sentence),) = graded(
-        notebook(tmp_path / f"{name}.ipynb", cells), "02", seconds=8 if name == "endless" else 60
+        notebook(tmp_path / f"{name}.ipynb", cells), "05", seconds=8 if name == "endless" else 60
     )
-    assert (exercise, said) == ("squeeze", outcome) and words in sentence
+    assert (exercise, said) == ("pool_both", outcome) and words in sentence
 
 
 def test_a_folder_becomes_a_table(tmp_path, monkeypatch):
-    monkeypatch.setitem(EXERCISES, "02", {"squeeze": "check_squeeze"})
+    monkeypatch.setitem(EXERCISES, "05", {"pool_both": "check_pool_both"})
     notebook(tmp_path / "anna.ipynb", [RIGHT])
     (tmp_path / "ben.py").write_text("x = 1")
     (tmp_path / "cleo.ipynb").write_text("no notebook")

@@ -1,7 +1,7 @@
 """Checks of the exercises: passed, not attempted yet, or which idea is wrong. To add one, see `core.exercise`."""
 
 from .lesson01 import check_apply_gates, check_weighted_average
-from .lesson02 import check_se, check_squeeze
+from .lesson02 import check_se
 from .lesson03 import check_channel_attention, check_spatial_attention
 from .lesson04 import check_adaptive_kernel, check_eca
 from .lesson05 import check_ca, check_pool_both
@@ -33,7 +33,6 @@ __all__ = [
     "check_self_attend",
     "check_smooth_cross_entropy",
     "check_spatial_attention",
-    "check_squeeze",
     "check_vgg_features",
     "check_weighted_average",
     "check_with_attention",

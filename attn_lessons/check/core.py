@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from .source import left_over, one_sentence
+from .source import left_over, one_sentence, reading
 
 PASSED, NOT_YET, WRONG = "passed", "not attempted yet", "not yet"
 MARKS = {PASSED: "✓", NOT_YET: "○", WRONG: "✗"}
@@ -60,7 +60,8 @@ def exercise(success: str) -> Callable:
                         return Verdict(WRONG, told)
                     return Verdict(NOT_YET, "write yours above and run both cells; the lesson goes on without it.")
                 except WrongIdea as idea:
-                    return Verdict(WRONG, str(idea))
+                    told = reading(attempt)  # data of the notebook instead of an argument explains whatever follows
+                    return Verdict(WRONG, told if "in place of your argument" in told else str(idea))
                 finally:
                     torch.set_default_dtype(dtype)
                     torch.set_num_threads(threads)
@@ -91,7 +92,13 @@ def expect_all(*expected: tuple[bool | torch.Tensor, str]) -> None:
 
 def same(a: torch.Tensor, b: torch.Tensor) -> bool:
     """Equal up to rounding, in shape as well."""
-    return a.shape == b.shape and torch.allclose(a.double(), b.double(), rtol=1e-4, atol=1e-5)
+    return (
+        a.shape == b.shape
+        and all(  # a few numbers first: `explain` has thousands of results that differ
+            torch.allclose(one.double(), other.double(), rtol=1e-4, atol=1e-5)
+            for one, other in ((a.flatten()[:9], b.flatten()[:9]), (a, b))
+        )
+    )
 
 
 # --------------------------------------------------------------------------------------------------- run their code
@@ -110,25 +117,35 @@ def guarded(attempt: Callable, *arguments, given: str, hints: dict[str, str] | N
         raise WrongIdea(prefix + one_sentence(error, given, hints or {})) from None
 
 
-def call(attempt: Callable, *inputs: torch.Tensor, **words) -> torch.Tensor:
-    """The learner's result on `inputs`; whatever goes wrong becomes one sentence (`words`: see `guarded`)."""
+def call(attempt: Callable, *arguments: torch.Tensor | float, **words) -> torch.Tensor:
+    """The learner's result on `arguments`; whatever goes wrong becomes one sentence (`words`: see `guarded`)."""
+    return one_tensor(run(attempt, *arguments, **words))
+
+
+def run(attempt: Callable, *arguments: torch.Tensor | float, **words) -> object:
+    """As `call`, where the result need not be a tensor."""
+    inputs = [x for x in arguments if isinstance(x, torch.Tensor)]
     given = "an input" if len(inputs) == 1 else "inputs"
     given += " of shape " + " and ".join(str(tuple(x.shape)) for x in inputs)
     copies = [x.detach().clone() for x in inputs]
     asked = [x.requires_grad for x in inputs]
-    result = guarded(attempt, *inputs, given=given, **words)
+    result = guarded(attempt, *arguments, given=given, **words)
     torch.set_grad_enabled(True)  # whatever their code has done
     expect(
         all(torch.equal(x, copy) for x, copy in zip(inputs, copies, strict=True)),
         "your code changed its input in place (with *=, mul_ or an assignment): make a new tensor instead.",
     )
     expect(asked == [x.requires_grad for x in inputs], "your code changed requires_grad of its input: leave it alone.")
-    return one_tensor(result)
+    return result
 
 
 def one_tensor(result: object) -> torch.Tensor:
     expect(result is not None, "your code returned None: does its last line say return?")
-    expect(isinstance(result, torch.Tensor), f"your code returned {kind(result)}; a single tensor is wanted.")
+    lost = ", since no gradient gets through a plain number" if isinstance(result, float) else ""
+    expect(isinstance(result, torch.Tensor), f"your code returned {kind(result)}; a single tensor is wanted{lost}.")
+    expect(result.device.type == "cpu", f"your result is on {result.device}: leave it where your inputs are.")
+    plain = result.layout == torch.strided and not result.is_complex()
+    expect(plain, "your result is a sparse or complex tensor; a plain one is wanted, of real numbers.")
     return result
 
 
@@ -188,5 +205,7 @@ def shape_of(*sizes: int) -> str:
 
 
 def kind(value: object) -> str:
+    if value is None:
+        return "None"
     name = type(value).__name__
     return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"

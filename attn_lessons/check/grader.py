@@ -23,7 +23,7 @@ from ..progress import progress_bar
 
 EXERCISES = {  # lesson → what a learner defines → its check
     "01": {"weighted_average": "check_weighted_average", "apply_gates": "check_apply_gates"},
-    "02": {"squeeze": "check_squeeze", "MySE": "check_se"},
+    "02": {"MySE": "check_se"},
     "03": {"MyChannelAttention": "check_channel_attention", "MySpatialAttention": "check_spatial_attention"},
     "04": {"MyECA": "check_eca", "adaptive_kernel": "check_adaptive_kernel"},
     "05": {"pool_both": "check_pool_both", "MyCA": "check_ca"},

@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 
 Table = dict[str, Callable]
-AXES = {"B": "images", "C": "channels", "H": "rows", "W": "columns", "N": "positions", "K": "classes", "n": "points"}
+AXES = {"B": "images", "C": "channels", "H": "rows", "W": "columns", "N": "positions", "K": "classes", "n": "points",
+        "I": "items", "Q": "queries", "G": "groups"}  # fmt: skip
 ANYWHERE: Table = {  # {0} should stay as it is
     "a ReLU stands on {0}": torch.relu,
     "you take absolute values of {0}": torch.abs,
@@ -17,6 +18,7 @@ ANYWHERE: Table = {  # {0} should stay as it is
     "you square {0}": torch.square,
     "you take the root of {0}": torch.sqrt,
     "you round {0}": torch.round,
+    "you round {0} down (// does)": torch.floor,
     "you double {0}": lambda v: 2 * v,
     "you halve {0} (** 1/2 does)": lambda v: v / 2,
     "you turn round the sign of {0}": torch.neg,
@@ -25,8 +27,8 @@ ANYWHERE: Table = {  # {0} should stay as it is
 }
 ALONG: dict[str, Callable] = {  # d → the same along an axis, {1}
     "a softmax over the {1} stands on {0}": lambda v, d: v.softmax(d),
-    "you divide {0} by their sum over the {1}": lambda v, d: v / v.sum(d, True),
-    "you divide {0} by their length over the {1}": lambda v, d: F.normalize(v, dim=d),
+    "you divide {0} by the sum over the {1}": lambda v, d: v / v.sum(d, True),
+    "you divide {0} by the length over the {1}": lambda v, d: F.normalize(v, dim=d),
     "you average {0} over the {1}": lambda v, d: v.mean(d, True).expand_as(v),
     "you add up {0} over the {1}": lambda v, d: v.sum(d, True).expand_as(v),
     "you subtract the mean over the {1} from {0}": lambda v, d: v - v.mean(d, True),

@@ -10,13 +10,27 @@ from pathlib import Path
 
 import torch
 
+PRODUCT = "In a matrix product the last axis of the left factor meets the second-to-last (or only) axis of the right "
+PRODUCT += "one: which factor comes first, and which has to be transposed? (.mT exchanges the last two axes, .T turns "
+PRODUCT += "round all of them, and * is no matrix product.)"
 HINTS = {  # what torch says → what it means for whoever writes such a module
+    "size mismatch": PRODUCT,
+    "Expected size for first two dimensions": PRODUCT,
+    "view size is not compatible": "view relabels numbers where they lie, and after a transpose they lie in another "
+    "order. Before you take reshape instead: which two axes does your transpose exchange, and which did you mean to?",
+    "Can't call numpy": "In numpy a gradient is lost: stay with torch's own functions.",
+    "math range error": "exp of a large number overflows.",
+    "is invalid for input of size": "view and reshape keep every number: take the sizes from x.shape.",
+    "same dtype": "Leave out .float(), .half() and dtype=…: your inputs may have any dtype.",
+    "t() expects": "The batch is an axis, too: .mT exchanges the last two axes and leaves it alone.",
     "must match the size of tensor": "Broadcasting aligns shapes from the right: give the smaller tensor an axis of "
-    "size 1 wherever it has none, as (B, C) → (B, C, 1, 1).",
-    "mat1 and mat2": "A linear layer acts on the last axis: is it the one you mean, and is the rest squeezed away?",
+    "size 1 wherever it has none, as (B, C) → (B, C, 1, 1), or keep it there with keepdim=True.",
+    "mat1 and mat2": "A linear layer acts on the last axis: is it the one you mean, and is the rest squeezed away? "
+    "Without keepdim=True a sum takes an axis away, too.",
     "return_types.max": "max over one dimension returns two things, the largest values and their positions: take "
     ".values, or use amax.",
     "max() received": "max takes one dimension, amax takes several.",
+    "Output size is too small": "The window of your pooling is larger than the image: its size must follow H and W.",
     "found element of type float": "/ gives a float; // gives a whole number.",
     "maximum recursion": "A function or forward that calls itself never ends: call the layers, not self.",
 }

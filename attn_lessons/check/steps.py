@@ -16,6 +16,12 @@ from .core import WrongIdea, expect, same
 from .slips import Table, slips
 from .source import reading
 
+
+def keep(value):
+    """A step that changes nothing."""
+    return value
+
+
 SQUEEZE: Table = {  # (B, C, H, W) → (B, C), in place of the mean over H and W
     "you add up without dividing by H·W: take the mean.": lambda x: x.sum((2, 3)),
     "you take the largest value: take the mean.": lambda x: x.amax((2, 3)),
@@ -53,6 +59,7 @@ GATE: Table = {  # scores → gates, in place of the sigmoid
     "your gates come from tanh and may be negative: a sigmoid keeps them in (0, 1).": torch.tanh,
     "your gates come from a softmax, so channels compete for a sum of 1: take a sigmoid.": lambda v: v.softmax(1),
     "that is the hard sigmoid; the smooth one is meant.": F.hardsigmoid,
+    "you cut the scores off at 0 and 1: a sigmoid squashes them smoothly.": lambda v: v.clamp(0, 1),
 }
 SCALE: Table = {  # x, gate → result, in place of x · gate
     "you add x once more (a residual): x is only scaled.": lambda x, g: x + x * g,
@@ -65,7 +72,7 @@ SCALE: Table = {  # x, gate → result, in place of x · gate
 }
 SCORES: Table = {  # q, k (…, N, d) → (…, N, N), in place of q kᵀ / √d
     "the scores are not divided by √d.": lambda q, k: q @ k.mT,
-    "you divide the scores by d: by its square root.": lambda q, k: q @ k.mT / q.shape[-1],
+    "you divide the scores by d (or by √d twice): once by its square root.": lambda q, k: q @ k.mT / q.shape[-1],
     "** 1/2 is half of ** 1: set brackets, ** (1/2), or write ** 0.5.": lambda q, k: q @ k.mT / (q.shape[-1] / 2),
     "** 1/2 is no root: it leaves d, and divides by 2 as well. Set brackets, ** (1/2), or write ** 0.5.":
         lambda q, k: q @ k.mT / q.shape[-1] / 2,
@@ -105,6 +112,7 @@ NORMALISE: Table = {  # scores (…, N) → weights (…, N), in place of softma
     "you divide the scores by their sum: some are negative, and a sum near 0 explodes. Make them positive first.":
         lambda s: s / s.sum(-1, True),
     "you divide exp by the sum of the scores: divide by the sum of the exp.": lambda s: s.exp() / s.sum(-1, True),
+    "you divide by exp of the sum: divide by the sum of the exp.": lambda s: s.exp() / s.sum(-1, True).exp(),
     "you divide by the mean of the exp, not by their sum.": lambda s: s.softmax(-1) * s.shape[-1],
     "you divide by the length of the vector of exp: divide by their sum.": lambda s: F.normalize(s.exp(), dim=-1),
     "you add 1 to the sum you divide by, so weights add up to less than 1.":
@@ -152,21 +160,15 @@ NORMALISE_ROWS: Table = {  # (B, N, N) → (B, N, N): the axes, where each query
     "you divide each row by the sum of its column.": lambda s: s.exp() / s.exp().sum(-2).unsqueeze(-1),
 }  # fmt: skip
 MIX: Table = {  # weights (…, N), values (…, N, c) → (…, c), in place of weights @ values
+    "you take the mean of the weighted values: the weights add up to 1 already, so add the values up.":
+        lambda w, v: w @ v / v.shape[-2],
     "the weights are sorted, and each meets the wrong value.": lambda w, v: w.sort(-1, descending=True).values @ v,
-    "a softmax stands on the values: use them as they are.": lambda w, v: w @ v.softmax(-2),
-    "a softmax over the channels stands on the values: use them as they are.": lambda w, v: w @ v.softmax(-1),
-    "you set negative values to 0: values may have any sign.": lambda w, v: w @ v.relu(),
-    "you take absolute values of what is averaged: signs should stay.": lambda w, v: w @ v.abs(),
-    "you take exp of the values: use them as they are.": lambda w, v: w @ v.exp(),
-    "you divide the values by their length: use them as they are.": lambda w, v: w @ F.normalize(v, dim=-1),
-    "you square the values: use them as they are.": lambda w, v: w @ v.square(),
     "you take the largest of the weighted values: add them up.":
         lambda w, v: (w[..., None] * v.unsqueeze(-3)).amax(-2).reshape((w @ v).shape),
 }  # fmt: skip
 MIX_ROWS: Table = {  # (B, N, N), (B, N, c) → (B, N, c)
     "you add the values once more (a residual): only their mixture is wanted.": lambda w, v: v + w @ v,
     "the values come back as they were: nothing is mixed.": lambda w, v: v,
-    "every image mixes the values of the first one: each has its own.": lambda w, v: w @ v[:1],
 }  # fmt: skip
 
 
@@ -238,6 +240,7 @@ def explain(
     for (idea, name, step), (also, other, second) in combinations(wrong, 2):
         if name != other:
             expect_other(f"{idea} And: {also}", **{name: step, other: second})
+    others = ()  # there are thousands of these
     for (idea, name, step), (also, other, slip) in product(wrong, slipped):
         expect_other(f"{idea} And: {also}", **{name: step, other: then(step if name == other else right[other], slip)})
     if told := reading(attempt):
@@ -254,5 +257,5 @@ def built(reference: Callable, inputs: tuple, steps: dict[str, Callable]) -> tor
     """The reference with wrong steps; None where these do not fit together."""
     try:
         return reference(*inputs, **steps)
-    except (RuntimeError, IndexError, ValueError):
+    except (RuntimeError, IndexError, ValueError, TypeError, AttributeError):
         return None

@@ -16,6 +16,7 @@ SUMMARIES: Table = {  # over the last axis, in place of its mean or its maximum
     "median": lambda v: v.median(-1).values,
     "standard deviation": lambda v: v.std(-1),
     "norm": lambda v: v.norm(dim=-1),
+    "mean of the squares": lambda v: v.square().mean(-1),
     "mean of the absolute values": lambda v: v.abs().mean(-1),
     "maximum of the absolute values": lambda v: v.abs().amax(-1),
     "mean with negative values set to 0": lambda v: v.relu().mean(-1),
@@ -36,71 +37,65 @@ def pair(one, two):
     return torch.stack([one, two], 1)
 
 
-def zeros(maps, kernel, mode="constant", shift=0):
+def zeros(maps, kernel, mode="constant", shift=0, dilation=1):
     """A convolution whose map is padded at both sides, and shifted by so many positions."""
-    half = kernel.shape[-1] // 2
-    return F.conv2d(F.pad(maps, (half + shift, half - shift) * 2, mode=mode), kernel)
+    half = dilation * (kernel.shape[-1] // 2)
+    return F.conv2d(F.pad(maps, (half + shift, half - shift) * 2, mode=mode), kernel, dilation=dilation)
+
+
+def stretched(mode):
+    return lambda v, k: F.interpolate(F.conv2d(v, k), v.shape[2:], mode=mode)
 
 
 def spatial(
-    x, kernel, bias, mean=lambda x: x.mean(1), most=lambda x: x.amax(1), maps=pair, slide=zeros, gate=torch.sigmoid,
-    scale=torch.mul
+    x, kernel, bias, mean=lambda x: x.mean(1), most=lambda x: x.amax(1), maps=pair, slide=zeros,
+    scores=lambda v: v, gate=torch.sigmoid, scale=torch.mul
 ):  # fmt: skip
-    return scale(x, gate(slide(maps(mean(x), most(x)), kernel) + bias))
+    return scale(x, gate(scores(slide(maps(mean(x), most(x)), kernel) + bias)))
 
 
-def pooled(dims):
-    return lambda a, m: pair(a.mean(dims, True).expand_as(a), m.amax(dims, True).expand_as(m))
-
-
-WHOLE = "as well: every position of every image keeps numbers of its own."
+VALUES = {"gate": "the gates, B1HW", "scores": "the scores, B1HW", "maps": "the two maps, B2HW",
+          "scale": "the result, BCHW"}  # fmt: skip
+MEANS, MOSTS = (in_place_of(right, lambda x: x.movedim(1, -1)) for right in ("mean", "maximum"))
 MAPS: Table = {  # the mean map, the maximum map → what the convolution reads, in place of `pair`
     "you add mean and maximum: the convolution reads them as two maps.": lambda a, m: pair(a + m, a + m),
     "you average mean and maximum: the convolution reads them as two maps.": lambda a, m: pair(a + m, a + m) / 2,
-    "you set negative values to 0 before the convolution: leave them in.": lambda a, m: pair(a, m).relu(),
-    "a sigmoid stands before the convolution as well: only the one at the end.": lambda a, m: pair(a, m).sigmoid(),
-    "a softmax stands before the convolution: leave the two maps as they are.": lambda a, m: pair(a, m).softmax(1),
-    "you average over the batch: each image has maps of its own.": lambda a, m: (
-        0 * pair(a, m) + pair(a, m).mean(0, True)
-    ),
     "view mixes the two maps: join them with cat or stack along dimension 1.":
         lambda a, m: torch.stack([a, m], -1).reshape(len(a), 2, *a.shape[1:]),
+    "the maps are joined along the batch, so that view mixes images: join them along dimension 1.":
+        lambda a, m: torch.cat([a, m]).view(len(a), 2, *a.shape[1:]),
+    "the maps are joined along W, so that view mixes positions: join them along dimension 1.":
+        lambda a, m: torch.cat([a, m], 2).view(len(a), 2, *a.shape[1:]),
     "you pool over neighbouring positions as well: mean and maximum go over the channels only.":
         lambda a, m: pair(F.avg_pool2d(a, 3, 1, 1), F.max_pool2d(m, 3, 1, 1)),
-    f"you pool over H {WHOLE}": pooled(1),
-    f"you pool over W {WHOLE}": pooled(2),
-    f"you pool over all positions {WHOLE}": pooled((1, 2)),
-    f"you pool over the batch {WHOLE}": pooled(0),
+} | {
+    f"you pool over {name} as well: mean and maximum go over the channels only.":
+        lambda a, m, d=d: pair(a.mean(d, True), m.amax(d, True))
+    for d, name in enumerate(("the batch", "H", "W"))
 }  # fmt: skip
-
-
 SLIDE: Table = {  # two maps, kernel → scores, in place of `zeros`
     "your padding mirrors the map at its edges: pad with zeros.": partial(zeros, mode="reflect"),
     "your padding repeats the map at its edges: pad with zeros.": partial(zeros, mode="replicate"),
     "your padding wraps round from one edge to the other: pad with zeros.": partial(zeros, mode="circular"),
-    "you average the scores over the positions: each has its own.": lambda v, k: zeros(v, k).mean((2, 3), True),
-    "you stretch a smaller map to the size of x: keep the size by padding.":
-        lambda v, k: F.interpolate(F.conv2d(v, k), v.shape[2:]),
-    "you stretch a smaller map (bilinear) to the size of x: keep the size by padding.":
-        lambda v, k: F.interpolate(F.conv2d(v, k), v.shape[2:], mode="bilinear"),
-}  # fmt: skip
-for d, where in ((1, "top and left"), (2, "top and left"), (-1, "bottom and right"), (-2, "bottom and right")):
-    SLIDE[f"your map is shifted by {abs(d)}: pad as much at the {where} as opposite."] = partial(zeros, shift=d)
+    "your window skips positions (dilation): it reads the ones right beside its own.": partial(zeros, dilation=2),
+    "you stretch a smaller map to the size of x: keep the size by padding.": stretched("nearest"),
+    "you stretch a smaller map (bilinear) to the size of x: keep the size by padding.": stretched("bilinear"),
+}
+for d in (1, 2, 3):
+    SLIDE[f"your map is shifted by {d}: pad as much at the top and left as opposite."] = partial(zeros, shift=d)
+    SLIDE[f"your map is shifted by {d}: pad as much at the bottom and right as opposite."] = partial(zeros, shift=-d)
 MAP_GATE: Table = {idea: gate for idea, gate in GATE.items() if "channels" not in idea} | {
     "you divide the map by its sum: leave it as it is.": lambda v: v.sigmoid() / v.sigmoid().sum((2, 3), True),
     "you divide the map by its maximum: leave it as it is.": lambda v: v.sigmoid() / v.sigmoid().amax((2, 3), True),
-    "you average the gates over the positions: each has its own.": lambda v: v.sigmoid().mean((2, 3), True),
-    "you round the gates to 0 or 1: leave them in between.": lambda v: v.sigmoid().round(),
+} | {
+    f"your map is a softmax over {name}, which compete for a sum of 1: take a sigmoid.":
+        lambda v, dims=dims: v.exp() / v.exp().sum(dims, True)
+    for name, dims in {"the positions": (2, 3), "the rows": 2, "the columns": 3, "the images": 0}.items()
 }  # fmt: skip
-for name, dims in {"the positions": (2, 3), "the rows": 2, "the columns": 3, "the images": 0}.items():
-    compete = f"your map is a softmax over {name}, which compete for a sum of 1: take a sigmoid."
-    MAP_GATE[compete] = lambda v, dims=dims: v.exp() / v.exp().sum(dims, True)
-OTHER = ("squeezed", "channels", "comes back")
+OTHER = ("squeezed", "comes back")
 MAP_SCALE: Table = {idea: step for idea, step in SCALE.items() if not any(word in idea for word in OTHER)} | {
     "x comes back as it is. Is the map used? (A softmax over a single map is 1 everywhere.)": lambda x, g: x,
     "you scale the mean map: multiply x itself.": lambda x, g: (x.mean(1, True) * g).expand_as(x),
-    "a ReLU stands after the scaling: x keeps its signs.": lambda x, g: (x * g).relu(),
     "you scale the maximum map: multiply x itself.": lambda x, g: (x.amax(1, True) * g).expand_as(x),
-}  # fmt: skip
-MEANS, MOSTS = (in_place_of(right, lambda x: x.movedim(1, -1)) for right in ("mean", "maximum"))
+}
 SPATIAL = {"mean": MEANS, "most": MOSTS, "maps": MAPS, "slide": SLIDE, "gate": MAP_GATE, "scale": MAP_SCALE}

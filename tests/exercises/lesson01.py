@@ -2,13 +2,12 @@
 
 import math
 
-import numpy as np
 import torch
 from torch.nn.functional import dropout
 
 from attn_lessons import check
-from attn_lessons.check.lesson01 import APPLY, CHANNELS, MEET, POSITIONS, WHOLE, averaged, gated
-from attn_lessons.check.steps import MIX, NORMALISE
+from attn_lessons.check.lesson01 import SHIFTS
+from attn_lessons.check.steps_weights import AVERAGE, AVERAGE_VALUES, GATED, GATED_VALUES, averaged, gated
 
 
 # --------------------------------------------------------------------------------------------------- exercise 1
@@ -37,6 +36,16 @@ def columns(values, scores):
     return (values * weights).sum(dim=0) / weights.sum()
 
 
+def shift(by):
+    """The average with other numbers subtracted from the scores than the largest."""
+
+    def attempt(values, scores):
+        weights = (scores - by(scores)).exp()
+        return weights / weights.sum() @ values
+
+    return attempt
+
+
 def in_place(values, scores):
     scores -= scores.max()
     return scores.softmax(0) @ values
@@ -47,16 +56,6 @@ def returns_in_loop(values, scores):
     for weight, value in zip(scores.softmax(0), values, strict=True):
         average = average + weight * value
         return average
-
-
-def shift(by):
-    """The average with other numbers subtracted from the scores than the largest."""
-
-    def attempt(values, scores):
-        weights = (scores - by(scores)).exp()
-        return weights / weights.sum() @ values
-
-    return attempt
 
 
 def half_detached(values, scores):
@@ -78,37 +77,27 @@ def notebook_scores(values, scores):
 
 WRONG_AVERAGES = {  # beside those of the tables
     "not added up": (lambda v, s: s.softmax(0)[:, None] * v, "now add them up"),
-    "added up over channels": (lambda v, s: (s.softmax(0)[:, None] * v).sum(1), "add up over the items"),
     "a single number": (lambda v, s: (s.softmax(0)[:, None] * v).sum(), "single number"),
-    "weights only": (lambda v, s: s.softmax(0), "one number per item"),
     "keepdim": (lambda v, s: (s.softmax(0)[:, None] * v).sum(0, keepdim=True), "keepdim"),
     "squeeze()": (lambda v, s: (s.softmax(0)[None] @ v).squeeze(), "even a single one"),
     "two at once": (lambda v, s: s.sigmoid() @ v.softmax(0), "sigmoid gates|And: a softmax stands on the values"),
-    "overflow": (lambda v, s: s.exp() @ v / s.exp().sum(), "overflows"),
     "with math": (with_math, "overflows"),
-    "shift by the mean": (shift(torch.mean), "subtract the mean"),
-    "shift by the first": (shift(lambda s: s[0]), "first score"),
-    "shift by the last": (shift(lambda s: s[-1]), "last score"),
-    "shift by the largest size": (shift(lambda s: s.abs().max()), "with its sign"),
     "fixed shift": (shift(lambda s: 1000), "*largest*"),
-    "scores cut off": (lambda v, s: s.clamp(max=80).softmax(0) @ v, "cut scores off"),
+    "scores cut off": (lambda v, s: s.clamp(max=80).softmax(0) @ v, "at a limit"),
     "epsilon in the sum": (lambda v, s: s.exp() @ v / (s.exp().sum() + 1e-8), "overflows"),
     "detached": (lambda v, s: s.detach().softmax(0) @ v, "gets back to the scores"),
     "sum detached": (half_detached, "part of the gradient"),
-    "numpy": (lambda v, s: np.average(v.detach().numpy(), axis=0), "a single tensor"),
     "through numpy": (lambda v, s: torch.from_numpy(s.softmax(0).numpy()) @ v, "a gradient is lost"),
     "float()": (lambda v, s: s.float().softmax(0) @ v.float(), "float64"),
     "dropout": (lambda v, s: dropout(s.softmax(0)) @ v, "chance"),
     "in place": (in_place, "in place"),
-    "return in the loop": (returns_in_loop, "return stands inside your loop|shuffle"),
-    "scores of the notebook": (notebook_scores, "'kept' of the notebook|do not depend|does not depend"),
+    "return in the loop": (returns_in_loop, "return stands inside your loop"),
+    "scores of the notebook": (notebook_scores, "'kept' of the notebook"),
     "no return": (lambda v, s: None, "return"),
-    "wrong product": (lambda v, s: v @ s.softmax(0), "in which of them do the N items stand"),
-    "the last item left out": (
-        lambda v, s: s[:-1].softmax(0) @ v[:-1] if len(s) > 1 else v[0],
-        "every item count|6 of 7 items",
-    ),
-}
+    "wrong product": (lambda v, s: v @ s.softmax(0), "the last axis of the left factor"),
+    "weights on channels": (lambda v, s: (v * s.softmax(0)).sum(0), "channels meet items"),
+    "last item left out": (lambda v, s: s[:-1].softmax(0) @ v[:-1], "1 of 7 items"),
+} | {idea[:40]: (shift(by), idea) for idea, by in SHIFTS.items()}  # fmt: skip
 
 
 # --------------------------------------------------------------------------------------------------- exercise 2
@@ -134,77 +123,38 @@ def repeated(x, channel, position):
     return (flat * position.reshape(b, 1, h * w).repeat(1, c, 1)).reshape(b, c, h, w)
 
 
-def gates_in_place(x, channel, position):
-    x *= channel[:, :, None, None]
-    return x * position[:, None]
-
-
 def first_image_only(x, channel, position):
     for i in range(len(x)):
-        return x * channel[i][:, None, None] * position[i]
+        return x[i : i + 1] * channel[i][:, None, None] * position[i]
 
 
-def square_only(x, wrong, channel, position):
-    """Wrong axes run only where sizes are equal."""
-    return wrong() if len(set(x.shape)) == 1 else apply_gates(x, channel, position)
+def tiled(x, channel, position):
+    return x * channel.repeat(1, x[0, 0].numel()).view(x.shape) * position[:, None]
 
 
-def only_first_channel(x, channel, position):
-    result = x * c4(channel)
-    return torch.cat([result[:, :1] * position[:, None], result[:, 1:]], 1)
-
-
-def in_numpy(x, channel, position):
-    return torch.from_numpy(x.numpy() * channel.numpy()[:, :, None, None] * position.numpy()[:, None])
-
-
-def c4(channel):
-    return channel[:, :, None, None]
+def square_only(x, channel, position):
+    return torch.cat([apply_gates(x, channel, position)[..., : x.shape[2]], x[..., x.shape[2] :]], 3)
 
 
 WRONG_GATES = {  # beside those of the tables
-    "gates added to x": (lambda x, c, p: x + c4(c) + p[:, None], "And: you add the gate to x"),
-    "only the first image": (lambda x, c, p: torch.cat([apply_gates(x, c, p)[:1], x[1:]]), "1 of 3 images|missing"),
-    "only the first channel": (only_first_channel, "1 of 6 channels"),
-    "channel times, position plus": (lambda x, c, p: x * c4(c) + p[:, None], "not added"),
-    "bits": (lambda x, c, p: x * c4(c) & p[:, None], "multiplied with *"),
-    "no unsqueeze": (lambda x, c, p: x * c * p, "Broadcasting"),
-    "on the wrong axes": (lambda x, c, p: square_only(x, lambda: x * c * p, c, p), "lie along rows, columns"),
-    "channels on rows": (
-        lambda x, c, p: square_only(x, lambda: x * c[:, None, :, None] * p[:, None], c, p),
-        "lie along images, rows",
-    ),
-    "height and width swapped": (
-        lambda x, c, p: x * c4(c) * (p.mT if x.shape[2] == x.shape[3] else p)[:, None],
-        "images, columns, rows",
-    ),
-    "averaged away": (lambda x, c, p: apply_gates(x, c, p).mean((2, 3)), "never how many"),
-    "squeeze()": (lambda x, c, p: apply_gates(x, c, p).squeeze(), "never how many"),
-    "two at once": (lambda x, c, p: apply_gates(x, c.softmax(1), 1 - p), "over the channels|And: open and closed"),
-    "in place": (gates_in_place, "in place"),
-    "no return": (lambda x, c, p: None, "return"),
-    "return in the loop": (first_image_only, "of the first one"),
-    "two tensors": (lambda x, c, p: (x * c4(c), x * p[:, None]), "a single tensor"),
+    "gates added to x": (lambda x, c, p: x + c[..., None, None] + p[:, None], "And: you add the gate to x"),
+    "only the first image": (lambda x, c, p: torch.cat([apply_gates(x, c, p)[:1], x[1:]]), "1 of 5 images"),
+    "only the first columns": (square_only, "5 of 7 columns"),
+    "channel times, position plus": (lambda x, c, p: x * c[..., None, None] + p[:, None], "not added"),
+    "no unsqueeze": (lambda x, c, p: x * c * p, "lie along rows, columns"),
+    "no axis for channels": (lambda x, c, p: x * c[..., None, None] * p[..., None], "lie along images, channels, rows"),
+    "repeat in place of repeat_interleave": (tiled, "lie along images, columns"),
+    "squeeze()": (lambda x, c, p: apply_gates(x, c, p).squeeze(), "squeeze() takes"),
+    "both gates of the first image": (lambda x, c, p: apply_gates(x, c[:1], p[:1]), "of the first one"),
+    "return in the loop": (first_image_only, "return stand inside your loop"),
     "gates detached": (lambda x, c, p: apply_gates(x, c.detach(), p), "gets back to the channel gates"),
-    "half detached": (lambda x, c, p: apply_gates((x + x.detach()) / 2, c, p), "part of the gradient"),
-    "numpy": (in_numpy, "a gradient is lost"),
-    "float()": (lambda x, c, p: apply_gates(x.float(), c.float(), p.float()), "float64"),
-    "grad off": (lambda x, c, p: (torch.set_grad_enabled(False), apply_gates(x, c, p))[1], "gets back to x"),
-    "recursion": (lambda x, c, p: WRONG_GATES["recursion"][0](x, c, p), "never ends"),
-}
-
+}  # fmt: skip
 
 EXERCISES = {
     "weighted_average": (check.check_weighted_average, [weighted_average, library, loop, columns], WRONG_AVERAGES),
     "apply_gates": (check.check_apply_gates, [apply_gates, einsum, image_by_image, repeated], WRONG_GATES),
 }
 TABLES = {
-    "weighted_average": (
-        lambda **steps: lambda v, s: averaged(v, s, **steps),
-        {"normalise": NORMALISE, "mix": MIX, "whole": WHOLE},
-    ),
-    "apply_gates": (
-        lambda **steps: lambda x, c, p: gated(x, c, p, **steps),
-        {"channels": CHANNELS, "positions": POSITIONS, "meet": MEET, "apply": APPLY},
-    ),
+    "weighted_average": (lambda **steps: lambda v, s: averaged(v, s, **steps), AVERAGE, averaged, AVERAGE_VALUES),
+    "apply_gates": (lambda **steps: lambda x, c, p: gated(x, c, p, **steps), GATED, gated, GATED_VALUES),
 }

@@ -5,8 +5,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from attn_lessons import check
-from attn_lessons.check.lesson06 import BACK, CUT, JOIN, LAYERS, repaired
-from attn_lessons.check.steps_attention import LINEAR, ONE_SIDE, SOFT, linear, soft
+from attn_lessons.check.steps_attention import SOFT, SOFT_VALUES, soft
+from attn_lessons.check.steps_linear import LINEAR, LINEAR_VALUES, linear, phi
+from attn_lessons.check.steps_repaired import MODULE, MODULE_VALUES, repaired
 
 
 # --------------------------------------------------------------------------------------------------- exercise 1
@@ -19,10 +20,10 @@ def with_einsum(q, k, v):
     return torch.einsum("bij,bjc->bic", torch.softmax(scores, dim=-1), v)
 
 
-def exp_by_hand(q, k, v):
-    scores = q @ k.transpose(1, 2) / q.shape[-1] ** 0.5
-    e = (scores - scores.amax(-1, keepdim=True)).exp()
-    return e / e.sum(-1, keepdim=True) @ v
+def by_hand(q, k, v, largest=lambda s: s.amax(-1, keepdim=True)):
+    e = q @ k.mT / q.shape[2] ** 0.5
+    e = (e - largest(e)).exp()
+    return e / e.sum(2, keepdim=True) @ v
 
 
 def into_a_buffer(q, k, v):
@@ -33,22 +34,6 @@ def into_a_buffer(q, k, v):
     return mixed
 
 
-def overflowing(q, k, v, largest=lambda s: 0):
-    e = q @ k.mT / q.shape[2] ** 0.5
-    e = (e - largest(e)).exp()
-    return e / e.sum(2, keepdim=True) @ v
-
-
-def in_place(q, k, v):
-    q /= q.shape[2] ** 0.5
-    return (q @ k.mT).softmax(2) @ v
-
-
-def ends_early(q, k, v):
-    for i in range(len(q)):
-        return self_attend(q[i : i + 1], k[i : i + 1], v[i : i + 1]).expand_as(v)
-
-
 QUERIES = torch.ones(7, 5, dtype=torch.float64)
 
 
@@ -56,38 +41,23 @@ def of_the_notebook(q, k, v):
     return self_attend(QUERIES.expand(len(k), -1, -1), k, v)
 
 
-def by_step(**steps):
-    return lambda q, k, v: soft(q, k, v, **steps)
-
-
 WRONG_SELF = {  # beside those of the tables
     "weights only": (lambda q, k, v: (q @ k.mT).softmax(2), "matrix of weights itself"),
     "inner axes": (lambda q, k, v: (q.mT @ k).softmax(2), "positions are gone"),
-    "no transpose": (lambda q, k, v: (q @ k).softmax(2) @ v, "transposed?"),
+    "no transpose": (lambda q, k, v: (q @ k).softmax(2) @ v, "has to be transposed?"),
     "scale left out, softmax over queries": (lambda q, k, v: (q @ k.mT).softmax(1) @ v, "And: the softmax runs over"),
-    "overflow": (overflowing, "overflows"),
-    "one largest score for all": (lambda q, k, v: overflowing(q, k, v, torch.amax), "of each row"),
+    "overflow": (lambda q, k, v: by_hand(q, k, v, lambda s: 0), "overflows"),
+    "one largest score for all": (lambda q, k, v: by_hand(q, k, v, torch.amax), "of each row"),
     "detached": (lambda q, k, v: self_attend(q.detach(), k, v), "no gradient gets back to the queries"),
-    "detached in part": (lambda q, k, v: self_attend((q + q.detach()) / 2, k, v), "part of the gradient"),
-    "dropout": (lambda q, k, v: F.dropout(self_attend(q, k, v), 0.2), "two calls"),
-    "number by number": (lambda q, k, v: (q * k / q.shape[2] ** 0.5).softmax(2) @ v, "number by number"),
-    "first image for all": (ends_early, "return stands inside your loop"),
+    "number by number": (lambda q, k, v: (q * k / q.shape[2] ** 0.5).softmax(2) @ v, "* is no matrix product"),
     "keys of another image": (lambda q, k, v: self_attend(q, k.roll(1, 0), v), "other images"),
-    "keys shifted": (lambda q, k, v: self_attend(q, k.roll(1, 1), v), "shuffle keys"),
+    "keys shifted": (lambda q, k, v: self_attend(q, k.roll(1, 1), v), "shuffle the positions"),
     "a notebook's q": (of_the_notebook, "'QUERIES' of the notebook in place of your argument q"),
-    "float32": (lambda q, k, v: self_attend(q.float(), k.float(), v.float()), "float32"),
-    "squeeze()": (lambda q, k, v: self_attend(q, k, v).squeeze(), "axis of size 1"),
-    "in place": (in_place, "in place"),
-    "no return": (lambda q, k, v: None, "return"),
-    "exit": (lambda q, k, v: exit(), "SystemExit"),
+    "float32": (lambda q, k, v: self_attend(q.float(), k.float(), v.float()), "leave out .float()"),
 }
 
 
 # --------------------------------------------------------------------------------------------------- exercise 2
-def phi(x):
-    return F.elu(x) + 1
-
-
 def kernel(q, k, v):
     return q @ (k.mT @ v) / (q * k.sum(1, keepdim=True)).sum(2, keepdim=True)
 
@@ -107,22 +77,8 @@ def with_a_column_of_ones(q, k, v):
     return both[..., :-1] / both[..., -1:]
 
 
-def image_by_image(q, k, v):
-    return torch.cat([linear_attend(*some) for some in zip(q.split(1), k.split(1), v.split(1), strict=True)])
-
-
-def quadratic(q, k, v):
-    weights = phi(q) @ phi(k).mT
-    return weights / weights.sum(2, keepdim=True) @ v
-
-
 def bit_by_bit(q, k, v):
-    q, k = phi(q), phi(k)
-    rows = []
-    for some in q.split(100, 1):
-        weights = some @ k.mT
-        rows.append(weights / weights.sum(2, keepdim=True) @ v)
-    return torch.cat(rows, 1)
+    return torch.cat([linear(some, k, v) for some in q.split(100, 1)], 1)
 
 
 def fixed_divisor(q, k, v):
@@ -130,23 +86,16 @@ def fixed_divisor(q, k, v):
     return q @ (k.mT @ v) / (q * k.sum(1, keepdim=True)).sum(2, keepdim=True).detach()
 
 
-def linear_by_step(**steps):
-    return lambda q, k, v: linear(q, k, v, **steps)
-
-
 WRONG_LINEAR = {  # beside those of the tables
-    "N × N": (quadratic, "matrix of all pairs"),
+    "N × N": (linear, "matrix of all pairs"),
     "N × N in pieces": (bit_by_bit, "bit by bit"),
     "bare product": (lambda q, k, v: q @ (k.mT @ v), "sum near 0. And: the normaliser"),
-    "relu": (lambda q, k, v: kernel(q.relu(), k.relu(), v), "ReLU"),
     "softmax on queries, keys bare": (lambda q, k, v: kernel(q.softmax(2), k, v), "And: on the queries: a softmax"),
-    "summary only": (lambda q, k, v: phi(k).mT @ v, "summary of all positions"),
-    "transpose forgotten": (lambda q, k, v: phi(q) @ (phi(k) @ v), "transposed?"),
+    "summary only": (lambda q, k, v: phi(k).mT @ v, "summary of all"),
+    "transpose forgotten": (lambda q, k, v: phi(q) @ (phi(k) @ v), "has to be transposed?"),
     "no keepdim, matrix product": (lambda q, k, v: phi(q) @ (phi(k).mT @ v) / (phi(q) @ phi(k).sum(1)), "keepdim=True"),
-    "detached": (lambda q, k, v: linear_attend(q, k.detach(), v), "no gradient gets back to the keys"),
+    "no keepdim": (lambda q, k, v: phi(q) * phi(k).sum(1), "positions meet images"),
     "normaliser detached": (fixed_divisor, "part of the gradient"),
-    "float32": (lambda q, k, v: linear_attend(q.float(), k.float(), v.float()), "float32"),
-    "no return": (lambda q, k, v: None, "return"),
 }
 
 
@@ -165,15 +114,13 @@ class Repaired(nn.Module):
     def cut(self, x):
         return x.flatten(2).mT
 
-    def back(self, mixed, x):
-        return mixed.mT.reshape(x.shape)
-
     def attend(self, q, k, v):
         return linear_attend(q, k, v)
 
     def mix(self, x):
         tokens = self.cut(x)
-        return self.back(self.out(self.attend(self.query(tokens), self.key(tokens), self.value(tokens))), x)
+        mixed = self.attend(self.query(tokens), self.key(tokens), self.value(tokens))
+        return self.out(mixed).mT.reshape(x.shape)
 
     def forward(self, x):
         return x + self.mix(x)
@@ -224,71 +171,45 @@ class Bare(nn.Module):
         return x + (linear_attend(q, k, v) @ self.w[3] + self.b[3]).mT.reshape(x.shape)
 
 
-class ChannelsLast(Repaired):
-    def cut(self, x):
-        return x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, x.shape[1])
-
-    def back(self, mixed, x):
-        b, c, h, w = x.shape
-        return mixed.view(b, h, w, c).permute(0, 3, 1, 2)
-
-
-class NoDefault(Repaired):
-    def __init__(self, in_dim, reduction):
-        super().__init__(in_dim, reduction)
-
-
-def popular(self, q, k, v):
-    return (q @ k.mT).softmax(2) @ v
-
-
 def rows_first(self, x):
     return x.transpose(1, 2).reshape(x.shape[0], -1, x.shape[1])
 
 
 WRONG_MODULES = {  # beside those of the tables
     "view": (wrong(cut=lambda m, x: x.transpose(1, 2).view(x.shape[0], -1, x.shape[1])), "which two axes"),
-    "the popular one with reshape": (wrong(cut=rows_first, attend=popular), "And: that is softmax"),
-    "wrong in and out": (wrong(cut=rows_first, back=lambda m, mixed, x: mixed.reshape(x.shape)), "And: the positions"),
+    "the popular one": (wrong(cut=rows_first, attend=lambda m, q, k, v: (q @ k.mT).softmax(2) @ v), "And: that is"),
     "flattened only": (wrong(cut=lambda m, x: x.flatten(2)), "acts on the last axis"),
-    "quadratic kernel": (wrong(attend=lambda m, q, k, v: quadratic(q, k, v)), "linear in name only"),
-    "in pieces": (wrong(attend=lambda m, q, k, v: bit_by_bit(q, k, v)), "bit by bit"),
-    "bare product": (wrong(attend=lambda m, q, k, v: q @ (k.mT @ v)), "And: the normaliser"),
-    "relu": (wrong(attend=lambda m, q, k, v: kernel(q.relu(), k.relu(), v)), "that is ReLU|With ReLU"),
-    "H and W turned": (
-        wrong(back=lambda m, y, x: y.mT.reshape(*x.shape[:2], x.shape[3], x.shape[2])), "H and W have changed places"
-    ),
+    "quadratic kernel": (wrong(attend=lambda m, q, k, v: linear(q, k, v)), "linear in name only"),
+    "H and W turned": (wrong(forward=lambda m, x: x + m.mix(x).reshape(x.mT.shape)), "columns meet rows"),
     "no bias": (wrong(bias=False), "without a bias"),
-    "norm": (wrong_init(lambda m, c, r: setattr(m, "norm", nn.LayerNorm(c))), "more in it than four layers"),
     "γ": (wrong_init(lambda m, c, r: setattr(m, "gamma", nn.Parameter(torch.zeros(1)))), "more in it than four layers"),
     "reduction ignored": (wrong_init(lambda m, c, r: Repaired.__init__(m, c, 1)), "go from"),
-    "a float": (wrong_init(lambda m, c, r: setattr(m, "key", nn.Linear(c, c / r))), "whole number"),
     "one layer for q and k": (wrong_init(lambda m, c, r: setattr(m, "key", m.query)), "two places"),
-    "tied": (wrong_init(lambda m, c, r: setattr(m.key, "weight", m.query.weight)), "two places"),
     "frozen": (wrong_init(lambda m, c, r: m.query.requires_grad_(False)), "requires_grad=False"),
-    "3 × 3": (
-        type("M", (Convolutions,), {"__init__": lambda m, c, r=8: (
-            Convolutions.__init__(m, c, r), setattr(m, "to_v", nn.Conv2d(c, c, 3, padding=1)))[0]}),
-        "neighbours",
-    ),
-    "batch mixed": (wrong(attend=lambda m, q, k, v: linear_attend(q, k, v.roll(1, 0))), "other images"),
+    "3 × 3": (wrong_init(lambda m, c, r: setattr(m, "value", nn.Conv2d(c, c, 3, padding=1))), "neighbours"),
     "dropout": (wrong(mix=lambda m, x: F.dropout(Repaired.mix(m, x), 0.1, m.training)), "two calls"),
-    "eval left on": (wrong(forward=lambda m, x: m.eval() and x + m.mix(x)), "evaluation mode"),
     "tokens out": (wrong(forward=lambda m, x: m.cut(x)), "find back to H × W"),
-    "detached": (wrong(attend=lambda m, q, k, v: linear_attend(q.detach(), k, v)), "no gradient"),
+    "batch squeezed": (wrong(cut=lambda m, x: x.flatten(2).squeeze(0).t()), "The batch is an axis, too"),
     "normaliser detached": (wrong(attend=lambda m, q, k, v: fixed_divisor(q, k, v)), "part of the gradient"),
-    "float32": (wrong(forward=lambda m, x: x.float() + m.mix(x).float()), "float32"),
-    "no default": (NoDefault, "missing 1 required"),
-    "in place": (wrong(forward=lambda m, x: x.add_(m.mix(x))), "in place"),
-    "no return": (wrong(forward=lambda m, x: None), "return"),
+    "float32": (wrong(forward=lambda m, x: x.float() + m.mix(x).float()), "leave out .float()"),
+    "no default": (wrong(__init__=lambda m, in_dim, reduction: Repaired.__init__(m, in_dim, reduction)), "missing 1"),
 }  # fmt: skip
 
-RIGHT_SELF = [self_attend, with_einsum, exp_by_hand, into_a_buffer, F.scaled_dot_product_attention]
-RIGHT_LINEAR = [linear_attend, linear_einsum, with_a_column_of_ones, image_by_image]
+RIGHT_SELF = [self_attend, with_einsum, by_hand, into_a_buffer, F.scaled_dot_product_attention]
+RIGHT_LINEAR = [linear_attend, linear_einsum, with_a_column_of_ones]
 EXERCISES = {
     "self": (check.check_self_attend, RIGHT_SELF, WRONG_SELF),
     "linear": (check.check_linear_attend, RIGHT_LINEAR, WRONG_LINEAR),
-    "module": (check.check_repaired, [Repaired, Convolutions, ChannelsLast, Bare], WRONG_MODULES),
+    "module": (check.check_repaired, [Repaired, Convolutions, Bare], WRONG_MODULES),
 }
-STEPS = {"cut": CUT, "layers": LAYERS, "back": BACK, "join": JOIN, "divisor": LINEAR["divisor"]}
-TABLES = {"self": (by_step, SOFT), "linear": (linear_by_step, LINEAR | ONE_SIDE), "module": (module_by_step, STEPS)}
+OWN = "cut", "layers", "back", "join", "divisor"  # steps; the others are tested in exercise 2
+TABLES = {
+    "self": (lambda **steps: lambda q, k, v: soft(q, k, v, **steps), SOFT, soft, SOFT_VALUES),
+    "linear": (lambda **steps: lambda q, k, v: linear(q, k, v, **steps), LINEAR, linear, LINEAR_VALUES),
+    "module": (
+        module_by_step,
+        {step: MODULE[step] for step in OWN},
+        repaired,
+        {step: value for step, value in MODULE_VALUES.items() if step in OWN},
+    ),
+}
