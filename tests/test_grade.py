@@ -14,9 +14,7 @@ RIGHT = "import torch\ndef pool_both(x):\n    return torch.cat([x.mean(3), x.mea
 SUBMISSIONS = {  # of lesson 05, and the outcome and a word of the sentence of its first exercise
     "right, with magics and an endless cell": (["%matplotlib inline\n!ls", RIGHT, "while True: pass"], "passed", ""),
     "line left": (
-        [
-            'def pool_both(x):\n    raise NotImplementedError("your turn")\n    return torch.cat([x.mean(3), x.mean(2)], 2)'
-        ],
+        ['def pool_both(x):\n    raise NotImplementedError("your turn")\n    return x.mean(3)'],
         "not yet",
         "delete that line",
     ),

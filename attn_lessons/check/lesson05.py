@@ -82,8 +82,9 @@ def check_ca(attempt: Callable) -> None:
 def run(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
     b, c, h, w = x.shape
     odd = "" if h == w else "it works for a square x, but not for every other (rows and columns, H and W?): "
-    sizes = {"H rows": h, "W columns": w, "all H + W numbers": h + w, "half of H + W": (h + w) // 2}
-    result = call(module, x, hints=STOPPED | probes.meetings(sizes), prefix=odd)
+    half = {f"({(h + w) // 2})": "Half of H + W is neither H nor W: split where the rows end."} if odd else {}
+    hints = half | STOPPED | probes.meetings({"H rows": h, "W columns": w, "all H + W numbers": h + w})
+    result = call(module, x, hints=hints, prefix=odd)
     joined = "H + W numbers per channel are left: split them, and multiply x by both gates."
     probes.expect_scaled(result, x, "coordinate attention keeps the shape of x.", {(b, c, h + w): joined})
     return result
