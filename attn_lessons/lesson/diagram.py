@@ -117,12 +117,13 @@ def placements(module: str, resnet: str = "branch") -> None:
     boxes, arrows = {}, []
     for row, (family, parts) in enumerate({"VGG": vgg, "ResNet": block, "MobileNet": mobile}.items()):
         skip = family != "VGG"
-        parts = [(f"{family}\nblock, x", "data"), *parts, *([("+", "layer")] if skip else []), ("out", "data")]
+        add = [("+", "layer")] * skip + [("ReLU", "layer")] * (family == "ResNet")
+        parts = [(f"{family}\nblock, x", "data"), *parts, *add, ("out", "data")]
         names = [f"{family} {i}" for i in range(len(parts))]
         boxes |= {name: (i, 1.6 * row, *part) for i, (name, part) in enumerate(zip(names, parts, strict=True))}
         arrows += pairwise(names)
         if skip:
-            arrows.append((names[0], names[-2], "skip: x itself", "over"))
+            arrows.append((names[0], names[parts.index(("+", "layer"))], "skip: x itself", "over"))
     where = {
         "VGG": "before the pooling",
         "ResNet": "before the addition",
