@@ -23,9 +23,9 @@ EXERCISES = {
     for name, exercise in importlib.import_module(module).EXERCISES.items()
 }
 RIGHT = [
-    pytest.param(checker, answer, id=f"{name}: {getattr(answer, '__name__', answer)}")
+    pytest.param(checker, answer, id=f"{name}: {i} {getattr(answer, '__name__', '')}")
     for name, (checker, right, _) in EXERCISES.items()
-    for answer in right
+    for i, answer in enumerate(right)
 ]
 WRONG = [
     pytest.param(checker, answer, words, id=f"{name}: {mistake}")
