@@ -57,7 +57,7 @@ def test_the_instructors_edition_is_solved(dist, path):
     assert code(cells, without="exercise") == code(lesson, without="exercise")
     solved = [cell.source for cell in cells if cell.cell_type == "code" and "exercise" in editions.tags(cell)]
     shown = [editions.CODE_BLOCK.search(c.source)[1].strip() for c in lesson if "solution" in editions.tags(c)]
-    assert solved == shown and len(solved) >= 2
+    assert solved == shown and len(solved) >= 1
     assert not any("your turn" in source for source in code(cells))
     assert all("<details open>" in cell.source for cell in cells if "solution" in editions.tags(cell))
 
@@ -71,7 +71,7 @@ def test_the_instructor_has_the_answers_right_below_the_questions(dist, path):
         if question.cell_type == "code" and "quiz" in editions.tags(question):
             assert "instructor" in editions.tags(answer)
             assert answer.source.count("\n") > question.source.count("Question(")
-    assert sum("instructor" in editions.tags(cell) for cell in cells) >= 3
+    assert sum("instructor" in editions.tags(cell) for cell in cells) >= 2
 
 
 def test_an_older_edition_is_replaced(tmp_path):

@@ -68,7 +68,7 @@ def test_a_prediction_is_apart_from_what_follows_and_has_its_answer_in_the_notes
     for answer in answers:
         (slide,) = [(html, notes) for _, html, notes in deck if answer in notes]
         assert "<img" not in slide[0] and 'class="output"' not in slide[0]
-    assert len(answers) >= 2
+    assert len(answers) >= 1
 
 
 @lessons
@@ -77,7 +77,7 @@ def test_solutions_hints_and_right_answers_are_in_the_notes_alone(path):
     notes = "".join(notes for _, _, notes in shown(path))
     given_away = ("<summary>Solution", "<summary>Hint", "quiz(", "<strong>Right:")
     assert not [words for words in given_away if words in text]
-    assert notes.count("Solution</summary>") >= 2
+    assert notes.count("Solution</summary>") >= 1
 
 
 @lessons

@@ -3,7 +3,7 @@
 from .begin import Lesson, start
 from .claims import claim, say
 from .code import show_code
-from .diagram import diagram, placements
+from .diagrams import diagram, placements
 from .questions import Question, quiz
 from .sliders import explore
 
