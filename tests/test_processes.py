@@ -118,18 +118,32 @@ def test_the_first_loss_by_hand(mix):
 
 
 # ------------------------------------------------------------------------------------------ the best epoch
-def test_the_best_epoch_is_kept_beside_the_last(tmp_path):
+def test_the_best_epoch_by_the_validation_set_is_kept_and_the_test_set_chooses_nothing(tmp_path):
     recipe = Recipe(
         8, 8, "sgd", 0.3, 0.0, augment=lambda images, generator: 255 - images
     )  # tested on what it never saw
-    model = network()
-    epochs = fit(model, dataset(), dataset(12), recipe, folder=tmp_path, progress=False).epochs
-    with safe_open(tmp_path / "best.safetensors", "pt") as file:
+    for name, test in (("one", dataset(12)), ("other", dataset(9))):
+        model = network()
+        epochs = fit(model, dataset(), test, recipe, 0, tmp_path / name, False, validation=dataset(12)).epochs
+    with safe_open(tmp_path / "one" / "best.safetensors", "pt") as file:
         about = json.loads(file.metadata()["about"])
-    assert about["epoch"] == epochs.test_accuracy.idxmax() + 1  # the first of equals
+    assert about["epoch"] == epochs.validation_accuracy.idxmax() + 1  # the first of equals
+    files = [load_file(tmp_path / name / "best.safetensors") for name in ("one", "other")]
     best = network()
-    best.load_state_dict(load_file(tmp_path / "best.safetensors"))
-    assert evaluate(best, dataset(12))["accuracy"] == about["test_accuracy"] == epochs.test_accuracy.max()
+    best.load_state_dict(files[0])
+    accuracy = evaluate(best, dataset(12))["accuracy"]
+    assert accuracy == about["validation_accuracy"] == epochs.validation_accuracy.max()
+    assert all(torch.equal(tensor, files[1][name]) for name, tensor in files[0].items())
+
+
+def test_without_a_validation_set_no_epoch_is_chosen(tmp_path):
+    fit(network(), dataset(), dataset(12), RECIPE, folder=tmp_path, progress=False)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "batches.csv",
+        "epochs.csv",
+        "last.pt",
+        "last.safetensors",
+    ]
 
 
 def test_the_best_epoch_of_a_stopped_run_stays_the_best(tmp_path):
@@ -141,11 +155,15 @@ def test_the_best_epoch_of_a_stopped_run_stays_the_best(tmp_path):
             raise Stops
         return images
 
+    def run(folder):
+        fit(network(), dataset(), None, recipe, folder=tmp_path / folder, progress=False, validation=dataset(12))
+
     stop, recipe = None, Recipe(6, 8, "sgd", 0.3, 0.0, augment=stopping)
-    fit(network(), dataset(), dataset(12), recipe, folder=tmp_path / "whole", progress=False)
+    run("whole")
     stop = torch.tensor(22)  # in the fifth epoch
     with pytest.raises(Stops):
-        fit(network(), dataset(), dataset(12), recipe, folder=tmp_path / "stopped", progress=False)
-    fit(network(), dataset(), dataset(12), recipe, folder=tmp_path / "stopped", progress=False)
-    whole, stopped = ((tmp_path / name / "best.safetensors").read_bytes() for name in ("whole", "stopped"))
-    assert whole == stopped
+        run("stopped")
+    run("stopped")
+    for name in ("best.safetensors", "last.safetensors"):
+        whole, stopped = ((tmp_path / folder / name).read_bytes() for folder in ("whole", "stopped"))
+        assert whole == stopped

@@ -15,16 +15,18 @@ from PIL import Image
 
 from attn_lessons import train
 from attn_lessons.models import trained
-from attn_lessons.training import evaluate, recorded, recording
+from attn_lessons.train import command as command_line
+from attn_lessons.train import networks, sets
+from attn_lessons.training import RECIPES, evaluate, recorded, recording
 from attn_lessons.training.log import alone_in
 
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch):
-    monkeypatch.setattr(train, "GLYPHWORLD_TRAIN", 8)
-    monkeypatch.setattr(train, "GLYPHWORLD_TEST", 5)
-    for name, recipe in train.RECIPES.items():
-        monkeypatch.setitem(train.RECIPES, name, replace(recipe, epochs=1, batch_size=4))
+    monkeypatch.setattr(sets, "GLYPHWORLD_TRAIN", 8)
+    monkeypatch.setattr(sets, "GLYPHWORLD_TEST", 5)
+    for name, recipe in RECIPES.items():
+        monkeypatch.setitem(RECIPES, name, replace(recipe, epochs=1, batch_size=4))
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
@@ -45,11 +47,11 @@ def command(monkeypatch):
 
 
 def draw(folder: Path, n: int, classes: int = 2) -> Path:
-    """`n` images of noise in each class, as PNG files of 20×24 pixels."""
+    """`n` images of noise in each class, as PNG files of 20×24 pixels; other ones in a folder of another name."""
     for name in range(classes):
         (folder / f"class{name:02}").mkdir(parents=True)
         for i in range(n):
-            pixels = np.random.default_rng([name, i]).integers(0, 256, (24, 20, 3), np.uint8)
+            pixels = np.random.default_rng([len(folder.name), name, i]).integers(0, 256, (24, 20, 3), np.uint8)
             Image.fromarray(pixels).save(folder / f"class{name:02}" / f"{i}.png")
     return folder
 
@@ -166,12 +168,12 @@ def test_photographs_from_folders(tmp_path, command, photographs):
 
 
 def test_the_seed_chooses_the_images(tmp_path, photographs):
-    options = train.parse([*map(str, photographs), "--images", "5", "--out", str(tmp_path / "n.csv")])
-    sets = train.photographs(options)
-    chosen = [train.subset(*sets, options.images, seed)[0] for seed in range(3)]
+    _, settings = command_line.parse([*map(str, photographs), "--images", "5", "--out", str(tmp_path / "n.csv")])
+    found = sets.photographs(settings)
+    chosen = [found.some(settings.images, seed).train for seed in range(3)]
     assert [len(dataset) for dataset in chosen] == [5, 5, 5]
     assert not torch.equal(chosen[0].images, chosen[1].images)
-    again = [train.subset(*sets, options.images, seed)[0] for seed in range(3)]
+    again = [found.some(settings.images, seed).train for seed in range(3)]
     assert all(torch.equal(a.images, b.images) for a, b in zip(chosen, again, strict=True))
 
 
@@ -273,14 +275,14 @@ def test_the_recordings_of_the_course_can_be_continued(name, monkeypatch):
     monkeypatch.undo()  # the real recipes
     _, recorded_as = recorded(name)
     for command in recorded_as["command"].split(" && "):
-        options = train.parse(shlex.split(command)[3:])
-        about = {"recipe": train.recipe_of(options).in_words(), "settings": train.settings_of(options)}
-        recording.must_be_made_alike(Path(__file__).parents[1] / options.out, about)
+        _, settings = command_line.parse(shlex.split(command)[3:])
+        about = {"recipe": settings.recipe(settings.images).in_words(), "settings": settings.alike()}
+        recording.must_be_made_alike(Path(__file__).parents[1] / settings.out, about)
 
 
 def test_a_word_is_an_option_too():
     options = {"attention": "deformable", "position": "table", "norm": True}
-    assert train.read_variant("deformable:position=table,norm=True") == options
+    assert networks.read_variant("deformable:position=table,norm=True") == options
 
 
 def test_from_a_shell_a_mistake_is_one_sentence(tmp_path):
@@ -336,10 +338,10 @@ def test_a_run_keeps_everything_and_its_weights_open_again(tmp_path, capsys, mon
     train.main([*words, "--threads", "1", "--weights", str(weights)])
     assert "GlyphWorld key" in capsys.readouterr().out
     files = {path.name for path in (tmp_path / "run").iterdir()}
-    assert files == {"batches.csv", "epochs.csv", "last.pt", "best.safetensors"}
+    assert files == {"batches.csv", "epochs.csv", "last.pt", "last.safetensors", "predictions.csv"}
     monkeypatch.setattr("attn_lessons.results.FOLDERS", [tmp_path / "results"])
     network, about = trained("key_se")
-    test = train.glyphworld("key", train.GLYPHWORLD_TEST, train.TEST_SEED)
+    test = sets.puzzle("key", 1, 0).test
     assert evaluate(network, test)["accuracy"] == pytest.approx(about["test_accuracy"], abs=1e-4)
     assert len(weights.with_suffix(".csv").read_text().splitlines()) == 2
     assert about["arguments"]["reduction"] == 8 and about["recipe"]["epochs"] == 1 and not network.training
@@ -355,12 +357,12 @@ def test_a_run_on_images_of_yours_with_vgg(tmp_path, photographs):
 
 
 @pytest.mark.parametrize(
-    "words", [[], ["--data", "key", "--train", "a", "--test", "b"], ["--data", "key", "--train", "a"], ["--train", "a"]]
+    "words", [[], ["--data", "key", "--train", "a", "--test", "b"], ["--data", "key", "--train", "a"], ["--test", "a"]]
 )
 def test_a_run_without_images_is_refused(words, capsys, tmp_path):
     with pytest.raises(SystemExit):
         train.main(["run", *words, "--folder", str(tmp_path / "run")])
-    assert "either --data, or both --train and --test" in capsys.readouterr().err
+    assert "either --data, or --train and, if you have one, --test" in capsys.readouterr().err
 
 
 def test_a_folder_in_use_is_refused(tmp_path):

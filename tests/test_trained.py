@@ -9,7 +9,7 @@ import pytest
 from attn_lessons.datasets import ImageSet, glyphworld
 from attn_lessons.models import trained
 from attn_lessons.results import FOLDERS
-from attn_lessons.train import GLYPHWORLD_TEST, TEST_SEED
+from attn_lessons.train.sets import GLYPHWORLD_TEST, TEST_SEED
 from attn_lessons.training import evaluate
 
 FILES = sorted((FOLDERS[0] / "networks").glob("*.safetensors"))

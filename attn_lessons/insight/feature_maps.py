@@ -58,7 +58,7 @@ def network_input(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
         got = f"shape {tuple(images.shape)}" if isinstance(images, torch.Tensor) else f"type {type(images).__name__}"
         raise ValueError(f"images must have shape (n, 3, H, W), n at least 1, as images[:1] has; these have {got}.")
     device = next(model.parameters(), torch.empty(0)).device
-    return prepare(images.to(device)) if images.dtype == torch.uint8 else images.to(device)
+    return prepare(images.to(device), model) if images.dtype == torch.uint8 else images.to(device)
 
 
 def target_classes(logits: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:

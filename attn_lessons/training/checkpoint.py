@@ -15,7 +15,10 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from .. import __version__
 from ..datasets import ImageSet
+from ..models.description import normalisation
+from ..models.weights import BEST, checksum
 from .log import must_be_alike
 
 
@@ -49,21 +52,26 @@ class Checkpoint:
         self.rows, self.accelerator = rows, accelerator
 
     def save(self) -> None:
-        """Write the state after the last epoch of the log, and, if no epoch has tested better, the weights once more.
+        """Write the state after the last epoch of the log, and, if none has validated better, the weights once more.
 
-        The best weights are for looking at. Their accuracy is no result: the test set has chosen them.
+        Their accuracy on the validation set is no result: it has chosen them. The test set chooses nothing.
         """
         if self.path is None or not self.accelerator.is_main_process:
             return
-        epochs = self.rows["epochs"]
-        if epochs and all(epochs[-1]["test_accuracy"] > row["test_accuracy"] for row in epochs[:-1]):
-            about = {name: epochs[-1][name] for name in ("epoch", "test_loss", "test_accuracy")} | self.run
-            save_weights(self.parts["model"], self.path.with_name("best.safetensors"), about)
+        epochs, chooses = self.rows["epochs"], "validation_accuracy"
+        if epochs and chooses in epochs[-1] and all(epochs[-1][chooses] > row[chooses] for row in epochs[:-1]):
+            self.keep(BEST)
         state = {"epoch": len(epochs), "run": self.run, "rows": self.rows}
         state["parts"] = {name: part.state_dict() for name, part in self.parts.items()}
         state["generators"] = {name: generator.get_state() for name, generator in self.generators.items()}
         with beside(self.path) as path:
             torch.save(state, path)
+
+    def keep(self, name: str) -> None:
+        """Write the weights, with the figures of the last epoch, as a file that stands alone."""
+        if self.path is not None and self.accelerator.is_main_process:
+            figures = {name: value for name, value in self.rows["epochs"][-1].items() if name != "seconds"}
+            save_weights(self.parts["model"], self.path.with_name(name), figures | {"run": self.run})
 
     def load(self) -> int:
         """Load the saved state, if there is one; returns the number of finished epochs.
@@ -110,20 +118,24 @@ def network_fingerprint(network: nn.Module) -> str:
     return f"{len(list(network.modules())) - 1} layers {crc:08x}"
 
 
-def image_fingerprints(train: ImageSet, test: ImageSet) -> dict[str, str]:
-    """Name, number and checksum of the images to train on, and of those to test on."""
+def image_fingerprints(train: ImageSet, test: ImageSet | None, validation: ImageSet | None = None) -> dict[str, str]:
+    """Name, number and checksum of the images to train on, and of those to test and to validate on."""
 
     def fingerprint(images: ImageSet) -> str:
         crc = zlib.crc32(images.labels.cpu().numpy(), zlib.crc32(images.images.cpu().contiguous().numpy()))
         return f"{len(images)} of {images.name} {crc:08x}"
 
-    return {"training images": fingerprint(train), "test images": fingerprint(test)}
+    sets = {"training images": train, "test images": test, "validation images": validation}
+    return {name: fingerprint(some) for name, some in sets.items() if some is not None}
 
 
 def save_weights(model: nn.Module, path: Path, about: dict) -> None:
-    """The weights of `model` as a safetensors file, with `about` (anything that JSON can hold) in its header."""
+    """The weights of `model` as a safetensors file, with ``model.about`` and `about`, as JSON, in its header."""
     # Clones, because the format refuses two names for one tensor, as tied layers have.
     tensors = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in model.state_dict().items()}
+    mean, std = normalisation(model)
+    known = {"mean": mean, "std": std, "versions": {"attn_lessons": __version__, "torch": torch.__version__}}
+    about = known | getattr(model, "about", {}) | about | {"checksum": checksum(tensors)}
     with beside(path) as new:
         save_file(tensors, new, {"about": json.dumps(about)})
 

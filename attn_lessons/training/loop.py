@@ -5,6 +5,7 @@ Introduced in lesson 01; lesson 09 takes it apart.
 
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +16,8 @@ from torch import nn
 
 from ..datasets import ImageSet, normalise
 from ..measure import evaluation_mode
+from ..models.description import normalisation
+from ..models.weights import LAST
 from ..progress import progress_bar
 from .checkpoint import Checkpoint, image_fingerprints, network_fingerprint
 from .log import Log, alone_in, in_one_sentence
@@ -31,7 +34,8 @@ class History(NamedTuple):
 
 def fit(
     model: nn.Module, train: ImageSet, test: ImageSet | None, recipe: Recipe | None = None, seed: int = 0,
-    folder: str | Path | None = None, progress: bool = True,
+    folder: str | Path | None = None, progress: bool = True, validation: ImageSet | None = None,
+    after_epoch: Callable[[dict[str, float]], None] | None = None,
 ) -> History:  # fmt: skip
     """Train `model` in place, on its device.
 
@@ -41,17 +45,21 @@ def fit(
         Images (B, 3, H, W) → logits (B, K).
     train : ImageSet
     test : ImageSet or None
-        Measured after every epoch, and only measured: nothing is chosen by it. None if these figures are not needed;
-        then `folder` has to be None as well.
+        Measured after every epoch, and only measured: nothing is chosen by it. None if these figures are not needed.
     recipe : Recipe, optional
     seed : int, default 0
         Seeds the order of the images, augmentation and dropout. The weights were drawn when you built `model`.
     folder : path, optional
-        Where ``batches.csv`` and ``epochs.csv`` are written line by line during the run, and after each epoch the state
-        of the run (``last.pt``) and the weights of the epoch with the best test accuracy
-        (``best.safetensors``). A run that was stopped, however, continues from there when it is called again with the
+        Where ``batches.csv`` and ``epochs.csv`` are written line by line during the run, after each epoch the state
+        of the run (``last.pt``), and at the end its weights (``last.safetensors``, for `attn_lessons.models.trained`).
+        A run that was stopped, however, continues from there when it is called again with the
         same arguments, and ends as if it had never been stopped; a finished one is read back.
     progress : bool, default True
+    validation : ImageSet, optional
+        Measured after every epoch. The weights of the epoch that does best on it are kept in `folder` as well
+        (``best.safetensors``).
+    after_epoch : callable, optional
+        Called with the row of each epoch that has ended.
 
     Returns
     -------
@@ -60,8 +68,8 @@ def fit(
     Raises
     ------
     ValueError
-        If `train` has fewer images than one batch, a batch cannot be shared evenly by the processes, `folder` holds
-        another run or another process is training into it, or there is a `folder` and no `test`.
+        If `train` has fewer images than one batch, a batch cannot be shared evenly by the processes, or `folder` holds
+        another run or another process is training into it.
     FloatingPointError
         If the loss is no longer a number: the weights are those of the batch before, but batch norm has already
         counted this one. Or if the test loss or a weight is not finite after an epoch: `folder` keeps the one before.
@@ -76,11 +84,12 @@ def fit(
     per_epoch = len(train) // recipe.batch_size
     if per_epoch == 0:
         raise ValueError(f"train has {len(train)} images, fewer than batch_size={recipe.batch_size}: lower it.")
-    if folder and test is None:
-        raise ValueError(f"test=None, but folder={str(folder)!r} keeps the weights that test best: give a test set.")
     folder = Path(folder) if folder else None
     device = next(model.parameters()).device
-    train, test = train.to(device), None if test is None else test.to(device)
+    train = train.to(device)
+    others = {"validation": validation, "test": test}
+    others = {name: images.to(device) for name, images in others.items() if images is not None}
+    model.about = getattr(model, "about", {}) | what_it_saw(train)
     shuffling = torch.Generator().manual_seed(seed)  # on the CPU: the same order on every device
     augmentation = torch.Generator(device).manual_seed(seed)
     rates = {"lr": float(recipe.learning_rate), "weight_decay": float(recipe.weight_decay)}
@@ -98,7 +107,8 @@ def fit(
         optimizer = accelerator.prepare_optimizer(optimizer)  # scales the gradients of fp16
         run = recipe.in_words() | {"seed": seed, "device": device.type}
         if folder:
-            run |= {"network": network_fingerprint(model)} | image_fingerprints(train, test)
+            run |= {"network": network_fingerprint(model)} | image_fingerprints(train, test, validation)
+            run |= {"init": model.about["init"]} if "init" in model.about else {}
         parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
         generators = {"order": shuffling, "augment": augmentation}
         checkpoint = Checkpoint(folder, run, parts, generators, log.rows, accelerator)
@@ -122,7 +132,7 @@ def fit(
                 if recipe.mix:
                     images, targets = recipe.mix(images, labels, len(train.classes), augmentation)
                 with accelerator.autocast():
-                    logits = network(prepare(images[mine]))
+                    logits = network(prepare(images[mine], model))
                 loss = F.cross_entropy(logits.float(), targets[mine], label_smoothing=recipe.label_smoothing)
                 accuracy = (logits.argmax(1) == labels[mine]).float().mean()
                 measured = accelerator.reduce(torch.stack([loss.detach(), accuracy]), "mean").tolist()
@@ -144,27 +154,38 @@ def fit(
             trained = pd.DataFrame(log.rows["batches"][-per_epoch:])[["loss", "accuracy"]].mean().to_dict()
             if recipe.schedule == "plateau":
                 scheduler.step(trained["loss"])
-            tested = {} if test is None else evaluate(model, test)
-            must_be_finite(model, tested.get("loss", 0))  # no further batch would reveal what the last step has done
+            figures = {"train": trained} | {name: evaluate(model, images) for name, images in others.items()}
+            must_be_finite(model, figures)  # no further batch would reveal what the last step has done
             row = {"epoch": epoch, "learning_rate": learning_rate}
-            row |= {f"train_{name}": value for name, value in trained.items()}
-            row |= {f"test_{name}": value for name, value in tested.items()}
+            row |= {f"{name}_{what}": value for name, two in figures.items() for what, value in two.items()}
             log.append("epochs", **row, seconds=time.perf_counter() - start)
             checkpoint.save()
+            if after_epoch and accelerator.is_main_process:
+                after_epoch(log.rows["epochs"][-1])
+        checkpoint.keep(LAST)
     return History(*map(pd.DataFrame, log.rows.values()))
 
 
-def must_be_finite(model: nn.Module, test_loss: float) -> None:
+def must_be_finite(model: nn.Module, figures: dict[str, dict[str, float]]) -> None:
     """Stop a run whose last step has ruined the weights, before anything of it is kept."""
-    if not math.isfinite(test_loss):
-        raise FloatingPointError(f"the test loss is {test_loss}")
+    for name, figure in figures.items():
+        if not math.isfinite(figure["loss"]):
+            raise FloatingPointError(f"the {name} loss is {figure['loss']}")
     if not all(weights.isfinite().all() for weights in model.parameters()):
         raise FloatingPointError("a weight is no longer finite")
 
 
-def prepare(images: torch.Tensor) -> torch.Tensor:
-    """uint8 images → the normalised input of a network, channels last, because convolutions are faster so."""
-    return normalise(images).contiguous(memory_format=torch.channels_last)
+def what_it_saw(images: ImageSet) -> dict[str, object]:
+    """What a file of weights has to say so that somebody can use it."""
+    return {"classes": list(images.classes), "size": list(images.images.shape[2:]), "dataset": images.name}
+
+
+def prepare(images: torch.Tensor, model: nn.Module | None = None) -> torch.Tensor:
+    """uint8 images → the normalised input of a network, channels last, because convolutions are faster so.
+
+    The mean and standard deviation are those of ``model.about``, if they came with its weights, otherwise 0.5 and 0.25.
+    """
+    return normalise(images, *normalisation(model)).contiguous(memory_format=torch.channels_last)
 
 
 @torch.no_grad()
@@ -172,7 +193,7 @@ def predict(model: nn.Module, dataset: ImageSet, batch_size: int = 500) -> torch
     """Logits of every image, (n, K), in evaluation mode; the model is left in the mode it was in."""
     device = next(model.parameters()).device
     with evaluation_mode(model):
-        return torch.cat([model(prepare(images.to(device))) for images in dataset.images.split(batch_size)])
+        return torch.cat([model(prepare(images.to(device), model)) for images in dataset.images.split(batch_size)])
 
 
 def evaluate(model: nn.Module, dataset: ImageSet) -> dict[str, float]:

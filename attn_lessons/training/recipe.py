@@ -97,4 +97,5 @@ RECIPES = {
     "glyphworld": Recipe(10, 64, "adamw", 8e-3, 1e-2),
     "tutorial": Recipe(12, 64, "adam", 1e-3, 0.0, "plateau", augment=shift_and_mirror),
     "modern": Recipe(60, 512, "sgd", 0.1, 5e-4, "cosine", augment=shift_mirror_and_cut, label_smoothing=0.1),
+    "fine-tuning": Recipe(10, 64, "adamw", 3e-4, 1e-2, "cosine", augment=shift_and_mirror, label_smoothing=0.1),
 }

@@ -87,7 +87,7 @@ def pointing(model: GlyphNet, test: ImageSet) -> dict[str, float]:
     predicted_logits, gates = [], []
     for images in test.images.split(500):
         with watch(model) as seen:
-            logits = model.position_logits(prepare(images.to(device)))  # (B, K, h, w)
+            logits = model.position_logits(prepare(images.to(device), model))  # (B, K, h, w)
         predicted = logits.mean((2, 3)).argmax(1)
         predicted_logits.append(logits[torch.arange(len(logits)), predicted].cpu())
         gates.append(spatial_map(seen))

@@ -1,0 +1,126 @@
+"""Train one network: its logs, its state after each epoch and its weights stay in a folder; a stopped run goes on.
+
+With a validation set, the best epoch by it is kept as well. The test set chooses nothing.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+import torch
+from accelerate import PartialState
+from tqdm import tqdm
+
+from ..datasets import ImageSet
+from ..measure import parameters
+from ..models.weights import weights_and_about
+from ..training import Recipe, fit, predict, save_weights
+from . import networks
+from .options import UsageError, option, required
+from .sets import Sets, photographs, puzzle
+from .settings import VARIANTS, Training
+
+
+@dataclass(kw_only=True)
+class Settings(Training):
+    attention: str = option(f"mechanism, {VARIANTS}", "none")
+    seed: int = option("of weights, order and augmentation", 0, type=int)
+    folder: Path = required("of the logs and weights; a stopped run continues", type=Path)
+    weights: Path | None = option("a safetensors file for the finished network; its epochs beside it", type=Path)
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.data and len(self.data) > 1:
+            raise UsageError(f"--data {' '.join(self.data)}: a run is on one of them, a sweep on several.")
+
+
+def main(settings: Settings) -> None:
+    if settings.weights:
+        must_be_new(settings.weights)
+    settings.check(settings.attention)
+    sets = images(settings)
+    recipe = settings.recipe(len(sets.train))
+    torch.manual_seed(settings.seed)
+    model = networks.build(networks.describe(settings.attention, len(sets.train.classes), settings), settings)
+    model.about |= settings.about(recipe) | {"seed": settings.seed, "attention": settings.attention}
+    first = PartialState().is_main_process
+    if first:
+        print(announcement(model, sets, recipe, settings))
+    say = partial(say_epoch, of=recipe.epochs)
+    fitted = fit(model, sets.train, sets.test, recipe, settings.seed, settings.folder, True, sets.validation, say)
+    if first:
+        finish(model, sets, fitted.epochs, settings)
+
+
+def images(settings: Settings) -> Sets:
+    if settings.puzzles:
+        part = settings.validation
+        return puzzle(settings.puzzles[0], settings.images, settings.seed, part)
+    return photographs(settings).some(settings.images, settings.seed)
+
+
+def must_be_new(path: Path) -> None:
+    """Refuse a file that could not be written, or that somebody wrote before."""
+    if path.suffix != ".safetensors":
+        raise ValueError(f"--weights {path} must end in .safetensors.")
+    for file in (path, path.with_suffix(".csv")):
+        if file.exists():
+            raise ValueError(f"{file} exists already: name another file with --weights, or delete it.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+
+
+def announcement(model: torch.nn.Module, sets: Sets, recipe: Recipe, settings: Settings) -> str:
+    """What will happen, before it does."""
+    classes, steps = sets.train.classes, len(sets.train) // recipe.batch_size
+    measured = {"to choose the epoch by": sets.validation, "to test on": sets.test}
+    counts = [f"{len(some):,} {what}" for what, some in measured.items() if some is not None]
+    rate = f"learning rate {recipe.learning_rate:g}, {recipe.schedule}, {recipe.precision}"
+    lines = {
+        "network": f"{settings.network}, attention {settings.attention}, {parameters(model):,} parameters",
+        "images": ", ".join(
+            [f"{sets.train.name} of {settings.size}×{settings.size}: {len(sets.train):,} to train on", *counts]
+        ),
+        "classes": f"{len(classes)}: {', '.join(classes[:6])}{' …' if len(classes) > 6 else ''}",
+        "recipe": f"{recipe.optimizer}, {rate}, on the {settings.device.type.upper()}",
+        "steps": f"{recipe.epochs} epochs of {steps} steps with {recipe.batch_size} images: {recipe.epochs * steps:,}",
+        "folder": f"{settings.folder}{'' if sets.validation else ' (without --validation, no best epoch is kept)'}",
+    }
+    return "\n".join(f"{name:8} {text}" for name, text in lines.items())
+
+
+def say_epoch(row: dict[str, float], of: int) -> None:
+    """One line after an epoch."""
+    accuracies = {name: row.get(f"{name}_accuracy") for name in ("train", "validation", "test")}
+    right = "  ".join(f"{name} {value:6.1%}" for name, value in accuracies.items() if value is not None)
+    tqdm.write(
+        f"epoch {row['epoch']:>{len(str(of))}}/{of}  {right}  loss {row['train_loss']:.3f}  {row['seconds']:.1f} s"
+    )
+
+
+def finish(model: torch.nn.Module, sets: Sets, epochs: pd.DataFrame, settings: Settings) -> None:
+    """Measure the weights that stay, each image on its own, and write them where they were wanted."""
+    weights, about = weights_and_about(settings.folder)
+    model.load_state_dict(weights)
+    measured = {name: some for name in ("validation", "test") if (some := getattr(sets, name)) is not None}
+    answers = pd.concat([answers_to(model, some).assign(set=name) for name, some in measured.items()])
+    answers.to_csv(settings.folder / "predictions.csv", index=False, float_format="%.4f")
+    for name, rows in answers.groupby("set"):
+        chosen = (
+            f"epoch {about['epoch']}, which these images have chosen"
+            if name == "validation"
+            else f"epoch {about['epoch']}"
+        )
+        right = (rows.label == rows.predicted).mean()
+        print(f"{sets.train.name}: {100 * right:.2f} % of {len(rows):,} {name} images right after {chosen}.")
+    if settings.weights:
+        figures = {name: round(value, 4) for name, value in about.items() if name.endswith("_accuracy")}
+        save_weights(model, settings.weights, figures | {"epoch": about["epoch"]})
+        epochs.to_csv(settings.weights.with_suffix(".csv"), index=False, float_format="%.4g")
+
+
+def answers_to(model: torch.nn.Module, images: ImageSet) -> pd.DataFrame:
+    """What the network says to each image: label, predicted class, its probability."""
+    probability, predicted = predict(model, images).softmax(1).max(1)
+    names = [images.classes[i] for i in images.labels], [images.classes[i] for i in predicted]
+    return pd.DataFrame({"label": names[0], "predicted": names[1], "probability": probability.cpu()})
