@@ -26,11 +26,16 @@ def use() -> None:
     sns.set_theme(style="ticks", palette=[BLUE, ORANGE, GREEN, PINK, SKY, RED], font_scale=1.1, rc=rc)
 
 
+def save(fig: Figure, file: object, **metadata: str) -> None:
+    """`fig` as a PNG; ``Description=…`` says in words, inside the file, what it shows."""
+    fig.savefig(file, format="png", dpi=100, bbox_inches="tight", facecolor="white", metadata=metadata)
+    plt.close(fig)
+
+
 def png(fig: Figure, alt: str) -> tuple[dict, dict]:
     """`fig` as a notebook output: (data, metadata). `alt` says in words what the image shows."""
     buffer = io.BytesIO()
-    fig.savefig(buffer, format="png", dpi=100, bbox_inches="tight", facecolor="white")
-    plt.close(fig)
+    save(fig, buffer)
     data = {"image/png": base64.b64encode(buffer.getvalue()).decode(), "text/plain": f"[figure] {alt}"}
     return data, {"image/png": {"alt": alt}}
 
@@ -85,15 +90,20 @@ def show_features(maps: torch.Tensor, contributions: torch.Tensor, ax: Axes, mos
 
 
 def numbers(
-    values: torch.Tensor, ax: Axes, title: str = "", low: float | None = None, high: float | None = None
+    values: torch.Tensor,
+    ax: Axes,
+    title: str = "",
+    low: float | None = None,
+    high: float | None = None,
+    form: str = ".4g",
 ) -> Axes:
-    """A small matrix with every number written in its cell."""
+    """A small matrix with every number written in its cell, as `form` says: ".2f" for two decimals."""
     # seaborn's heatmap draws the whole figure once for each of its axes: seconds, where a figure has ten of them.
     values = np.atleast_2d(values.detach().cpu().numpy())
     cells = ax.pcolormesh(values, cmap="Blues", vmin=low, vmax=high, edgecolor="white", linewidth=1)
     for (row, column), value in np.ndenumerate(values):
         color = "white" if cells.norm(value) > 0.6 else BLACK
-        ax.text(column + 0.5, row + 0.5, f"{value:.4g}", ha="center", va="center", color=color, fontsize=14)
+        ax.text(column + 0.5, row + 0.5, f"{value:{form}}", ha="center", va="center", color=color, fontsize=14)
     ax.set(title=title, xticks=[], yticks=[], aspect="equal", ylim=(len(values), 0))
     sns.despine(ax=ax, left=True, bottom=True)
     return ax

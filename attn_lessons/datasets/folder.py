@@ -3,23 +3,21 @@
 Plain plumbing: the photographs of the recorded runs are read with it, and Tiny-ImageNet.
 """
 
-import io
 import os
 import posixpath
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-import numpy as np
 import torch
-from PIL import Image
 
 from ..arguments import whole_number
 from ..progress import progress_bar
+from .image_file import BROKEN, files_under, is_image, read_image
 from .image_set import ImageSet
 
-ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation"}
 
 
@@ -37,8 +35,9 @@ def image_folder(path: str | os.PathLike, size: int) -> ImageSet:
     Returns
     -------
     ImageSet
-        images uint8 (n, 3, size, size); a grey image gets three equal channels. The classes are the names of the
-        folders, sorted; the set is named after `path`.
+        images uint8 (n, 3, size, size), read by `attn_lessons.datasets.image_file.read_image`. The classes are the
+        names of the folders, sorted; the set is named after `path`. Files that are no images, and class folders without
+        any, are left out, and one printed sentence counts them.
 
     Raises
     ------
@@ -54,41 +53,48 @@ def image_folder(path: str | os.PathLike, size: int) -> ImageSet:
     ImageSet('pets': 7390 images of 32×32, 37 classes)
     """
     path, size = Path(path), whole_number("size", size, 1)
-    with opened(path) as (names, read):
-        names = sorted((name for name in names if is_image(name)), key=lambda name: name.split("/"))
-        of_class = class_names(path, names)
+    with opened(path) as (found, read):
+        visible = [name for name in found if not hidden(name)]
+        files = [name for name in visible if not name.endswith("/")]
+        names = [name for name in files if is_image(name, None if "." in posixpath.basename(name) else read(name))]
+        names.sort(key=lambda name: name.split("/"))
+        of_class, wrapping = class_names(path, names)
         classes = sorted(set(of_class))
         images = decoded(path, names, read, size)
+    say_what_was_left_out(path, visible, files, names, {posixpath.join(wrapping, name) for name in classes})
     return ImageSet(path.stem, images, torch.tensor([classes.index(name) for name in of_class]), classes)
 
 
 def decoded(path: Path, names: Sequence, read: Callable[[str], bytes], size: int) -> torch.Tensor:
     """The images called `names`, in this order: uint8 (n, 3, size, size). `path` is only named in errors."""
-    images = np.empty((len(names), 3, size, size), np.uint8)
+    images = torch.empty(len(names), 3, size, size, dtype=torch.uint8)
     with progress_bar(len(names), path.stem, unit="images") as bar:
         for i, name in enumerate(names):
             try:
-                image = opened_image(read(name)).resize((size, size), Image.Resampling.BILINEAR)
-            except (OSError, ValueError, SyntaxError, RuntimeError, zipfile.BadZipFile) as error:
+                images[i] = read_image(read(name), (size, size))
+            except (*BROKEN, zipfile.BadZipFile) as error:
                 raise ValueError(f"{name} in {path} is not an image that can be read ({error}).") from error
-            images[i] = np.asarray(image).transpose(2, 0, 1)
             bar.update()
-    return torch.from_numpy(images)
+    return images
 
 
-def opened_image(data: bytes) -> Image.Image:
-    image = Image.open(io.BytesIO(data))
-    if image.mode.startswith("I"):  # "I;16", or "I" for a PGM: `convert` would cut its 65,536 greys off at 255
-        image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
-    return image.convert("RGB")
+def say_what_was_left_out(path: Path, visible: list[str], files: list[str], names: list[str], used: set[str]) -> None:
+    """One sentence about files that are no images, and one about folders beside the classes that hold none."""
+    kinds = Counter(PurePosixPath(name).suffix.lower() or "without ending" for name in set(files) - set(names))
+    if kinds:
+        kinds = ", ".join(f"{n} {kind}" for kind, n in kinds.most_common())
+        print(f"{path.name}: {len(files):,} files, {len(names):,} read, {len(files) - len(names):,} skipped: {kinds}.")
+    depth = min(name.count("/") for name in used)
+    empty = [name.rstrip("/") for name in visible if name.endswith("/") and name.count("/") == depth + 1]
+    if empty := sorted(set(empty) - used):
+        print(f"{path.name}: no image in {', '.join(empty)}: not a class.")
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[tuple]:
-    """The names of all files, with ``/`` between folders, and a function that reads the bytes of one."""
+    """The names of all files and folders, as `files_under` gives them, and a function that reads the bytes of one."""
     if path.is_dir():
-        names = [file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()]
-        yield names, lambda name: (path / name).read_bytes()
+        yield files_under(path), lambda name: (path / name).read_bytes()
     elif zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             yield archive.namelist(), archive.read
@@ -96,15 +102,14 @@ def opened(path: Path) -> Iterator[tuple]:
         raise FileNotFoundError(f"path={str(path)!r} is neither a folder nor a zip.")
 
 
-def is_image(name: str) -> bool:
-    hidden = any(part.startswith((".", "__MACOSX")) for part in name.split("/"))
-    return name.lower().endswith(ENDINGS) and not hidden
+def hidden(name: str) -> bool:
+    return any(part.startswith((".", "__MACOSX")) or part == "Thumbs.db" for part in name.split("/"))
 
 
-def class_names(path: Path, names: list[str]) -> list[str]:
-    """The class of every image: the first folder that not all images share."""
+def class_names(path: Path, names: list[str]) -> tuple[list[str], str]:
+    """The class of every image, the first folder that not all images share; and the folders that they all share."""
     if not names:
-        raise ValueError(f"{path} holds no images: expected class/name with one of the endings {', '.join(ENDINGS)}.")
+        raise ValueError(f"{path} holds no images: expected class/name.jpg, or another kind that Pillow reads.")
     folders = [posixpath.dirname(name) for name in names]
     wrapping = posixpath.commonpath(folders)
     if set(folders) == {wrapping}:  # a single class
@@ -115,4 +120,4 @@ def class_names(path: Path, names: list[str]) -> list[str]:
     found = [first for first, *_ in parts]
     if {name.lower() for name in found} <= SPLITS:
         raise ValueError(f"{path} holds {' and '.join(sorted(set(found)))}, not classes: read each of them on its own.")
-    return found
+    return found, wrapping

@@ -10,10 +10,11 @@ from types import ModuleType
 
 from PIL.Image import DecompressionBombError
 
-from . import run, sweep
+from . import explain, export, predict, report, run, sweep
 from .options import Command, UsageError, add_options
 
-COMMANDS = {"run": run, "sweep": sweep}
+COMMANDS = {"run": run, "sweep": sweep, "predict": predict, "explain": explain,
+            "report": report, "export": export}  # fmt: skip
 MISTAKES = (
     ValueError,
     TypeError,

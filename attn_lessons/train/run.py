@@ -3,6 +3,7 @@
 With a validation set, the best epoch by it is kept as well. The test set chooses nothing.
 """
 
+import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from ..measure import parameters
 from ..models.weights import weights_and_about
 from ..training import Recipe, fit, predict, save_weights
 from . import networks
+from .files import must_be_new
 from .options import UsageError, option, required
 from .sets import Sets, photographs, puzzle
 from .settings import VARIANTS, Training
@@ -33,11 +35,13 @@ class Settings(Training):
         super().__post_init__()
         if self.data and len(self.data) > 1:
             raise UsageError(f"--data {' '.join(self.data)}: a run is on one of them, a sweep on several.")
+        if self.weights and self.weights.suffix != ".safetensors":
+            raise UsageError(f"--weights {self.weights} must end in .safetensors.")
 
 
 def main(settings: Settings) -> None:
     if settings.weights:
-        must_be_new(settings.weights)
+        must_be_new(settings.weights, "--weights")
     settings.check(settings.attention)
     sets = images(settings)
     recipe = settings.recipe(len(sets.train))
@@ -48,7 +52,9 @@ def main(settings: Settings) -> None:
     if first:
         print(announcement(model, sets, recipe, settings))
     say = partial(say_epoch, of=recipe.epochs)
-    fitted = fit(model, sets.train, sets.test, recipe, settings.seed, settings.folder, True, sets.validation, say)
+    fitted = fit(
+        model, sets.train, sets.test, recipe, settings.seed, settings.folder, sys.stdout.isatty(), sets.validation, say
+    )
     if first:
         finish(model, sets, fitted.epochs, settings)
 
@@ -58,16 +64,6 @@ def images(settings: Settings) -> Sets:
         part = settings.validation
         return puzzle(settings.puzzles[0], settings.images, settings.seed, part)
     return photographs(settings).some(settings.images, settings.seed)
-
-
-def must_be_new(path: Path) -> None:
-    """Refuse a file that could not be written, or that somebody wrote before."""
-    if path.suffix != ".safetensors":
-        raise ValueError(f"--weights {path} must end in .safetensors.")
-    for file in (path, path.with_suffix(".csv")):
-        if file.exists():
-            raise ValueError(f"{file} exists already: name another file with --weights, or delete it.")
-    path.parent.mkdir(parents=True, exist_ok=True)
 
 
 def announcement(model: torch.nn.Module, sets: Sets, recipe: Recipe, settings: Settings) -> str:

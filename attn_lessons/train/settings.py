@@ -31,7 +31,7 @@ class Training(Command):
         "part of the training images to choose the best epoch by, or a folder (default: 0.2 if there is no --test)",
         type=sets.part_or_path,
     )
-    name: str = option("name of your images in the results", "images")
+    name: str | None = option("of your images in the results (default: that of their folder)")
     size: int | None = option("height and width of your images (default: 32; torchvision's networks: 224)", type=count)
     images: int | None = option("how many to train on, chosen by the seed (default: all)", type=count)
     network: str | None = option("of the course or of torchvision: small_cnn (default), vgg11_bn, resnet18 …")
@@ -44,6 +44,7 @@ class Training(Command):
     epochs: int | None = option("how often every image is seen", type=count)
     batch_size: int | None = option("images in a step (default: fits their number)", type=count)
     learning_rate: float | None = option("the highest of the run", type=float)
+    weight_decay: float | None = option("how strongly every step pulls weights toward 0", type=float)
     precision: str | None = option("fp32 (default); bf16 on a newer GPU, fp16 on an older one")
     compile: bool = option("torch.compile the network first", False, action="store_true")
     threads: int = option("of the CPU", torch.get_num_threads(), type=count)
@@ -65,6 +66,7 @@ class Training(Command):
             raise UsageError(f"--start is of attention that is attached: say --after which module of {self.network}.")
         if self.data and self.size:
             raise UsageError(f"--size is of images of yours, and those of {self.data[0]} have theirs.")
+        self.name = self.name or (self.train and Path(self.train).stem)
         self.images = self.images or (sets.GLYPHWORLD_TRAIN if self.puzzles else None)
         self.size = self.size or self.usual_size()
 

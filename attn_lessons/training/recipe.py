@@ -30,7 +30,7 @@ class Recipe:
     optimizer : {"adamw", "adam", "sgd"}, default "adamw"
         "sgd" has Nesterov momentum 0.9.
     learning_rate : float, default 8e-3
-        The highest of the run; above 0.
+        The highest of the run; above 0 and below 100.
     weight_decay : float, default 1e-2
     schedule : {"cosine", "step", "plateau"}, default "cosine"
         "cosine" rises for the first quarter of the batches and falls to zero over the rest; "step" divides by 10 after
@@ -64,7 +64,7 @@ class Recipe:
         one_of("precision", self.precision, ("fp32", "bf16", "fp16"))
         whole_number("epochs", self.epochs, 1)
         whole_number("batch_size", self.batch_size, 1)
-        real_number("learning_rate", self.learning_rate, 1e-12)
+        real_number("learning_rate", self.learning_rate, 1e-12, below=100)
         real_number("weight_decay", self.weight_decay, 0)
         real_number("label_smoothing", self.label_smoothing, 0, below=1)
 
