@@ -9,22 +9,26 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from scipy import stats
 
 from attn_lessons import train
 from attn_lessons.models import trained
 from attn_lessons.train import command as command_line
-from attn_lessons.train import networks, sets
+from attn_lessons.train import networks, sets, sweep
+from attn_lessons.train.findings import draw_findings, findings
 from attn_lessons.training import RECIPES, evaluate, recorded, recording
-from attn_lessons.training.log import alone_in
+from attn_lessons.training.log import alone_in, alone_with
 
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch):
     monkeypatch.setattr(sets, "GLYPHWORLD_TRAIN", 8)
     monkeypatch.setattr(sets, "GLYPHWORLD_TEST", 5)
+    monkeypatch.setattr(sweep, "draw_findings", lambda *_: None)  # which takes as long as everything else
     for name, recipe in RECIPES.items():
         monkeypatch.setitem(RECIPES, name, replace(recipe, epochs=1, batch_size=4))
     threads = torch.get_num_threads()
@@ -154,6 +158,75 @@ def test_more_seeds_keep_the_rows_that_are_there(tmp_path, command):
     first, _ = command(tmp_path / "glyphs.csv", *GLYPHS[:3], "--seeds", 1)
     more, header = command(tmp_path / "glyphs.csv", *GLYPHS[:3], "--seeds", 2)
     assert more[:2] == first and [row["seed"] for row in more] == ["0", "0", "1", "1"] and header["seeds"] == 2
+
+
+# ------------------------------------------------------------------------------------------ one table, one header
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def test_one_table_has_one_header_whatever_the_ending_that_was_typed(tmp_path, command):
+    """`--out x` used to replace x.json, and 1-epoch rows got into a table of 2-epoch ones."""
+    key = "sweep", "--data", "key", "--attention", "none"
+    command(tmp_path / "x.csv", *key, "--epochs", 2, "--seeds", 1)
+    before = contents(tmp_path)
+    for name, seeds in (("x", 1), ("x.csv", 2)):
+        with pytest.raises(ValueError, match=r"x\.csv was recorded with epochs 2, and this one has 1"):
+            train.main([*key, "--epochs", "1", "--seeds", str(seeds), "--threads", "1", "--out", str(tmp_path / name)])
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("text", ["{}", '{"recipe": {}}', "no JSON"])
+def test_a_json_of_something_else_is_not_replaced(text, tmp_path):
+    (tmp_path / "package.json").write_text(text)
+    with pytest.raises(ValueError, match=r"package\.\w+ (was recorded without|does not say how)"):
+        train.main([*map(str, GLYPHS), "--threads", "1", "--out", str(tmp_path / "package.csv")])
+    assert contents(tmp_path) == {"package.json": text.encode()}
+
+
+def test_a_table_whose_header_is_gone_is_refused(tmp_path, command):
+    command(tmp_path / "x.csv", *GLYPHS[:3], "--seeds", 1)
+    (tmp_path / "x.json").unlink()
+    with pytest.raises(ValueError, match=r"x\.json does not say how x\.csv was made"):
+        train.main([*map(str, GLYPHS[:3]), "--seeds", "1", "--threads", "1", "--out", str(tmp_path / "x.csv")])
+
+
+def test_two_sweeps_never_write_into_one_table(tmp_path):
+    with (
+        alone_with(tmp_path / ".x.csv.lock", "x.csv"),
+        pytest.raises(ValueError, match=r"x\.csv is in use, another process"),
+    ):
+        train.main([*map(str, GLYPHS), "--threads", "1", "--out", str(tmp_path / "x.csv")])
+    assert not list(tmp_path.iterdir())
+
+
+# ------------------------------------------------------------------------------------------ what was found
+def test_a_sweep_ends_with_intervals_and_a_picture(tmp_path, command, capsys, monkeypatch):
+    monkeypatch.setattr(sweep, "draw_findings", draw_findings)
+    command(tmp_path / "x.csv", *GLYPHS[:3], "key", "frames", "--attention", "none", "se", "--seeds", 2)
+    said = capsys.readouterr().out
+    assert "2 variants × 2 seeds × 2 set(s) of images of 8: 1 epochs each with 4 images a step" in said
+    assert " gain_low " in said and str(tmp_path / "x_summary.png") in said
+    with Image.open(tmp_path / "x_summary.png") as picture:
+        assert picture.format == "PNG" and "95 % intervals" in picture.text["Description"]
+
+
+def test_one_seed_has_no_interval_and_no_picture(tmp_path, command, capsys):
+    command(tmp_path / "x.csv", *GLYPHS[:3], "--seeds", 1)
+    assert "One seed says nothing about luck" in capsys.readouterr().out and not list(tmp_path.glob("*.png"))
+
+
+def test_findings_are_those_of_scipy():
+    accuracy = {"none": [0.50, 0.60, 0.55], "se": [0.52, 0.64, 0.61]}
+    rows = [
+        {"data": "x", "variant": name, "seed": i, "accuracy": a}
+        for name, of in accuracy.items()
+        for i, a in enumerate(of)
+    ]
+    se = findings(pd.DataFrame(rows)).iloc[1]
+    mean = stats.ttest_1samp(accuracy["se"], 0).confidence_interval(0.95)
+    gain = stats.ttest_1samp([0.02, 0.04, 0.06], 0).confidence_interval(0.95)
+    assert [se.low, se.high, se.gain_low, se.gain_high] == pytest.approx([*mean, *gain], abs=5e-4)
 
 
 # ------------------------------------------------------------------------------------------ photographs

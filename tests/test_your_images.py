@@ -1,9 +1,11 @@
 """Images of yours, from a folder to a network that answers: run, predict, explain, report, export, Python."""
 
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
+from urllib.error import URLError
 
 import numpy as np
 import pandas as pd
@@ -11,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+from torchvision.models import ResNet18_Weights, resnet18
 
 from attn_lessons import train
 from attn_lessons.datasets import image_folder
@@ -18,7 +21,7 @@ from attn_lessons.insight import classify
 from attn_lessons.insight.explanation import explained
 from attn_lessons.models import load_matching, trained
 from attn_lessons.models.weights import weights_and_about
-from attn_lessons.train import run
+from attn_lessons.train import networks, run
 from attn_lessons.train.command import from_shell
 from attn_lessons.train.report import per_class
 from attn_lessons.training import evaluate
@@ -206,6 +209,119 @@ def test_a_file_that_says_nothing_of_its_network_loads_into_one(finished, tmp_pa
         trained(tmp_path / "x.safetensors")
     for name in ("x.safetensors", "x.pt"):
         assert len(load_matching(trained(finished)[0], tmp_path / name)["loaded"]) == len(network.state_dict())
+
+
+# ------------------------------------------------------------------------------------------ networks and first weights
+def header_of(words: list, folder: Path) -> dict:
+    train.main([*map(str, words), "--epochs", "1", "--threads", "1", "--folder", str(folder)])
+    return weights_and_about(folder)[1]
+
+
+RESNET = ("--network", "resnet18", "--size", "32", "--images", "8")
+
+
+def test_any_network_of_torchvision_with_attention_where_papers_put_it(pets, tmp_path):
+    about = header_of(["run", "--train", pets, *RESNET, "--attention", "se:reduction=8"], tmp_path / "run")
+    (place,) = about["attached"]
+    assert place["after"] == [f"layer{i}.{j}.bn2" for i in (1, 2, 3, 4) for j in (0, 1)]
+    assert (place["mechanism"], place["reduction"], place["start"]) == ("se", 8, "identity")
+    network, _ = trained(tmp_path / "run")
+    assert network.layer4[1].bn2.attention.mechanism.reduce.out_features == 64
+    photo = photograph(tmp_path / "new.png", "sea", 60)
+    assert len(classify(network, photo)) == 3
+
+
+def test_after_and_start_are_handed_on(pets, tmp_path):
+    words = ["run", "--train", pets, *RESNET, "--attention", "eca", "--after", "layer1", "--start", "own"]
+    (place,) = header_of(words, tmp_path / "run")["attached"]
+    assert (place["after"], place["start"]) == (["layer1"], "own")
+
+
+def test_after_is_for_networks_of_the_course_too_and_for_a_vgg_start(pets, tmp_path):
+    words = ["run", "--train", pets, "--images", "8", "--size", "16", "--attention", "eca", "--after", "blocks.2.relu"]
+    about = header_of(words, tmp_path / "one")
+    assert about["arguments"]["attention"] == "none" and about["attached"][0]["after"] == ["blocks.2.relu"]
+    vgg = ["--network", "vgg11_bn", "--width", "0.03125", "--attention", "eca", "--start", "identity", "--blocks", "5"]
+    about = header_of(["run", "--train", pets, "--images", "8", "--size", "32", *vgg], tmp_path / "two")
+    assert about["arguments"]["start"] == "identity" and "attached" not in about
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--network", "resnet81"], "none of the course's and none of torchvision's; similar are resnet18"),
+        (["--start", "own"], "--start is of attention that is attached: say --after which module of small_cnn"),
+        (["--width", "1"], "--width and --blocks are of a VGG, and this is a small_cnn"),
+    ],
+)
+def test_options_that_do_not_go_together_come_with_the_usage(words, says, pets, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        train.main(["run", "--train", str(pets), "--folder", str(tmp_path / "run"), *words])
+    assert says in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["resnet18", "--attention", "se", "--after", "layer9"], "after='layer9' is no module of this ResNet"),
+        (["vit_b_16", "--attention", "se"], "cannot run on image=.3, 32, 32.: Wrong image height! Expected 224"),
+        (["vit_b_16"], "vit_b_16 cannot run on images of 32×32 .Wrong image height.*choose another --size"),
+        (["resnet18", "--attention", "deep"], "attention='deep' is not known"),
+    ],
+)
+def test_what_a_network_of_torchvision_cannot_do_is_refused_first(words, says, pets, tmp_path, monkeypatch):
+    no_images_are_read(monkeypatch)
+    refused(["run", "--train", pets, "--folder", tmp_path / "run", "--size", 32, "--network", *words], says)
+    assert not list(tmp_path.iterdir())
+
+
+def test_imagenet_weights_bring_their_mean_and_sd_and_what_is_new_is_said(pets, tmp_path, monkeypatch, capsys):
+    with torch.device("cpu"):
+        torch.manual_seed(3)
+        pretrained = resnet18().state_dict()
+    monkeypatch.setattr(ResNet18_Weights, "get_state_dict", lambda *_, **__: pretrained)
+    networks.first_weights.cache_clear()
+    words = ["run", "--train", pets, *RESNET, "--attention", "eca", "--init", "imagenet", "--learning-rate", "1e-9"]
+    about = header_of(words, tmp_path / "run")
+    assert about["mean"] == [0.485, 0.456, 0.406] and about["std"] == [0.229, 0.224, 0.225]
+    assert re.search(
+        r"begins   with ResNet18_Weights.IMAGENET1K_V1 \w{8}; new: fc.weight, fc.bias, ", capsys.readouterr().out
+    )
+    network, _ = trained(tmp_path / "run")
+    torch.testing.assert_close(network.layer2[0].conv1.weight, pretrained["layer2.0.conv1.weight"], atol=1e-6, rtol=0)
+    seen = []
+    network.conv1.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    photo = photograph(tmp_path / "new.png", "sea", 60, (32, 32))
+    classify(network, photo)
+    by_hand = ResNet18_Weights.IMAGENET1K_V1.transforms(crop_size=32, resize_size=32)(Image.open(photo))
+    torch.testing.assert_close(seen[0][0].contiguous(), by_hand, atol=1e-5, rtol=0)
+
+
+def test_weights_that_cannot_be_fetched_are_one_sentence(pets, tmp_path, monkeypatch):
+    def offline(*_, **__):
+        raise URLError("no network")
+
+    monkeypatch.setattr(ResNet18_Weights, "get_state_dict", offline)
+    networks.first_weights.cache_clear()
+    words = ["run", "--train", pets, "--folder", tmp_path / "run", *RESNET, "--init", "imagenet"]
+    refused(words, r"ResNet18_Weights\.IMAGENET1K_V1 cannot be fetched .*: put https.*pth into ")
+
+
+def test_a_finished_run_goes_on_in_another_folder(pets, finished, tmp_path):
+    words = ["run", "--train", pets, *WORDS]
+    refused([*words, "--epochs", 5, "--folder", finished], "holds a run of 3 epochs, and this one has 5.*--init")
+    train.main([*map(str, words), "--init", str(finished), "--folder", str(tmp_path / "more")])
+    first = trained(finished)[1]
+    assert trained(tmp_path / "more")[1]["init"] == f"{finished.name} {first['checksum']:08x}"
+    one, other = (pd.read_csv(folder / "epochs.csv").train_loss.iloc[0] for folder in (finished, tmp_path / "more"))
+    assert other < one
+    refused([*words, "--folder", tmp_path / "more", "--init", finished / "last.safetensors"], "holds a run with init")
+
+
+def test_weights_of_another_network_are_refused_before_images_are_read(pets, finished, tmp_path, monkeypatch):
+    no_images_are_read(monkeypatch)
+    words = ["run", "--train", pets, "--folder", tmp_path / "run", *RESNET, "--init", finished]
+    refused(words, "No weight has the name and shape")
 
 
 # ------------------------------------------------------------------------------------------ predict

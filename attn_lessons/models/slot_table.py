@@ -88,7 +88,7 @@ def forward_shapes(model: nn.Module, image: tuple[int, int, int]) -> list[tuple[
     try:
         with evaluation_mode(model), forward_calls(model) as calls:
             model(torch.zeros(1, *image, device=like.device, dtype=like.dtype))
-    except (RuntimeError, ValueError, TypeError) as error:
+    except (RuntimeError, ValueError, TypeError, AssertionError) as error:
         raise ValueError(f"this {type(model).__name__} cannot run on image={tuple(image)}: {error}") from error
     return [(name, getattr(output, "shape", type(output).__name__)) for name, _, output in calls]
 

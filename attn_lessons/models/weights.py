@@ -98,7 +98,7 @@ def weights_and_about(source: object) -> tuple[Mapping[str, torch.Tensor], dict]
     """The tensors of a weights file, the folder of a run, or torchvision's weights, and what is said about them."""
     if hasattr(source, "get_state_dict"):  # of torchvision
         wants = source.transforms()
-        return fetched(source), {"mean": list(wants.mean), "std": list(wants.std), "init": str(source)}
+        return fetched(source), {"mean": list(wants.mean), "std": list(wants.std)}
     path = Path(source)
     if path.is_dir():
         path = next((path / name for name in (BEST, LAST) if (path / name).exists()), None)
@@ -106,8 +106,7 @@ def weights_and_about(source: object) -> tuple[Mapping[str, torch.Tensor], dict]
             raise FileNotFoundError(f"{source} holds neither {BEST} nor {LAST}: has its run ended an epoch?")
     if not path.is_file():
         raise FileNotFoundError(f"there are no weights at {path}.")
-    weights, about = read_safetensors(path) if path.suffix == ".safetensors" else (read_pickle(path), {})
-    return weights, about | {"init": f"{path.name} {checksum(weights):08x}"}
+    return read_safetensors(path) if path.suffix == ".safetensors" else (read_pickle(path), {})
 
 
 def fetched(weights: object) -> Mapping[str, torch.Tensor]:

@@ -2,15 +2,17 @@
 
 import ast
 import inspect
+import warnings
 from difflib import get_close_matches
 from functools import lru_cache
+from pathlib import Path
 
 import torch
 from torch import nn
 
 from ..attention import MECHANISMS
 from ..models import build_network, load_matching, slots
-from ..models.weights import weights_and_about
+from ..models.weights import checksum, weights_and_about
 
 OURS = {"glyph_net": "glyphworld", "small_cnn": "tutorial"}  # and the recipe of each
 OURS |= {f"vgg{depth}{norm}": "modern" for depth in (11, 13, 16, 19) for norm in ("", "_bn")}
@@ -101,31 +103,46 @@ def read_variant(variant: str, **common: object) -> dict[str, object]:
 
 def try_out(variant: str, settings) -> None:
     """Run the network once without its numbers: a mistake is found before any image is read."""
+    size = settings.size
     with torch.device("meta"):
         model = build_network(**describe(variant, 2, settings)).train()
-        logits = model(torch.zeros(2, 3, settings.size, settings.size))
+        try:
+            logits = model(torch.zeros(2, 3, size, size))
+        except (RuntimeError, AssertionError) as error:
+            why = f"{settings.network} cannot run on images of {size}×{size} ({error})"
+            raise ValueError(f"{why}: choose another --size.") from None
     if getattr(logits, "shape", None) != (2, 2):
         raise ValueError(f"--network {settings.network} gives more than logits while it trains: choose another.")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # nothing is copied into numbers that are not there
+        begin(model, settings)
 
 
 def build(description: dict[str, object], settings) -> nn.Module:
     model = build_network(**description)
-    if settings.init:
-        weights, about = first_weights(settings.init, settings.network)
-        load_matching(model, weights)
-        model.about |= about
+    begin(model, settings)
     model.to(settings.device)
     if settings.compile:
         model.compile()  # in place: the names of the weights stay
     return model
 
 
+def begin(model: nn.Module, settings) -> None:
+    """With the weights of ``--init``, if there are any."""
+    if settings.init:
+        weights, about = first_weights(settings.init, settings.network)
+        report = load_matching(model, weights)
+        model.about |= about | {"left_as_built": report["of another shape"] + report["only in the network"]}
+
+
 @lru_cache(maxsize=1)
 def first_weights(init: str, network: str) -> tuple[dict[str, torch.Tensor], dict[str, object]]:
     """Of ``--init``: the weights to begin with, and what they want done to images."""
+    source, name = init, Path(init).name
     if init == "imagenet":
         from torchvision.models import get_model_weights
 
-        init = get_model_weights(network).DEFAULT
-    weights, about = weights_and_about(init)
-    return weights, {name: about[name] for name in ("mean", "std", "init") if name in about}
+        source = name = get_model_weights(network).DEFAULT
+    weights, about = weights_and_about(source)
+    about = {of: about[of] for of in ("mean", "std") if of in about}
+    return weights, about | {"init": f"{name} {checksum(weights):08x}"}

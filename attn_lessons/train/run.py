@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from ..datasets import ImageSet
 from ..measure import parameters
-from ..models.weights import weights_and_about
+from ..models.weights import LAST, weights_and_about
 from ..training import Recipe, fit, predict, save_weights
 from . import networks
 from .files import must_be_new
@@ -42,6 +42,7 @@ class Settings(Training):
 def main(settings: Settings) -> None:
     if settings.weights:
         must_be_new(settings.weights, "--weights")
+    must_not_have_ended_otherwise(settings)
     settings.check(settings.attention)
     sets = images(settings)
     recipe = settings.recipe(len(sets.train))
@@ -66,6 +67,15 @@ def images(settings: Settings) -> Sets:
     return photographs(settings).some(settings.images, settings.seed)
 
 
+def must_not_have_ended_otherwise(settings: Settings) -> None:
+    """Refuse a folder whose run has ended after another number of epochs, and say how to train on."""
+    if (settings.folder / LAST).exists():
+        ended, wanted = weights_and_about(settings.folder / LAST)[1]["run"]["epochs"], settings.recipe().epochs
+        if ended != wanted:
+            go_on = f"to train on from its weights, name another --folder and say --init {settings.folder}"
+            raise ValueError(f"{settings.folder} holds a run of {ended} epochs, and this one has {wanted}: {go_on}.")
+
+
 def announcement(model: torch.nn.Module, sets: Sets, recipe: Recipe, settings: Settings) -> str:
     """What will happen, before it does."""
     classes, steps = sets.train.classes, len(sets.train) // recipe.batch_size
@@ -82,6 +92,11 @@ def announcement(model: torch.nn.Module, sets: Sets, recipe: Recipe, settings: S
         "steps": f"{recipe.epochs} epochs of {steps} steps with {recipe.batch_size} images: {recipe.epochs * steps:,}",
         "folder": f"{settings.folder}{'' if sets.validation else ' (without --validation, no best epoch is kept)'}",
     }
+    if settings.init:
+        new = model.about["left_as_built"]
+        lines["begins"] = (
+            f"with {model.about['init']}; new: {', '.join(new[:4]) or 'nothing'}{' …' if len(new) > 4 else ''}"
+        )
     return "\n".join(f"{name:8} {text}" for name, text in lines.items())
 
 

@@ -88,7 +88,8 @@ class Training(Command):
         if n_images and self.batch_size is None:
             fits = 2 ** max(3, (n_images // BATCHES).bit_length() - 1)
             given["batch_size"] = batch = min(usual.batch_size, fits, n_images)
-            given.setdefault("learning_rate", usual.learning_rate * batch / usual.batch_size)
+            with_the_batch = (batch / usual.batch_size) ** (1 if usual.optimizer == "sgd" else 0.5)
+            given.setdefault("learning_rate", usual.learning_rate * with_the_batch)
         return replace(usual, **given)
 
     def check(self, *variants: str) -> None:

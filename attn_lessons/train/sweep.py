@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import pandas as pd
+
 from ..datasets import ImageSet
 from ..training.checkpoint import image_fingerprints
 from ..training.recording import pointing, record
 from . import networks
+from .findings import draw_findings, findings
 from .options import UsageError, count, option, required
 from .sets import photographs, puzzle
 from .settings import VARIANTS, Training
@@ -39,7 +42,24 @@ def main(settings: Settings) -> None:
     describe = partial(networks.describe, num_classes=len(train.classes), settings=settings)
     variants = {name: partial(networks.build, describe(name), settings) for name in settings.attention}
     score = pointing if settings.network == "glyph_net" and settings.puzzles else None
+    print(
+        f"{len(variants)} variants × {settings.seeds} seeds × {len(data)} set(s) of images of {len(train):,}: "
+        f"{recipe.epochs} epochs each with {recipe.batch_size} images a step, on the {settings.device.type.upper()}."
+    )
     record(settings.out, variants, data, recipe, settings.seeds, about, score)
+    tell(settings.out)
+
+
+def tell(out: Path) -> None:
+    """Print what was found, with its uncertainty, and draw it beside the table."""
+    runs = pd.read_csv(out, dtype={"data": str, "variant": str}, keep_default_na=False)
+    print(findings(runs).to_string(float_format="{:.3f}".format, index=False))
+    if runs.seed.nunique() == 1:
+        print("One seed says nothing about luck: --seeds 5 gives intervals.")
+        return
+    picture = out.with_name(f"{out.stem}_summary.png")
+    draw_findings(runs, picture)
+    print(f"{out} · {picture}")
 
 
 def drawn_by_seed(settings: Settings) -> tuple[dict[str, Callable[[int], tuple[ImageSet, ImageSet]]], dict[str, str]]:

@@ -49,14 +49,20 @@ def alone_in(folder: Path | None) -> Iterator[None]:
         yield
         return
     folder.mkdir(parents=True, exist_ok=True)
-    lock = folder / ".lock"  # of a process that is killed it is free again
+    with alone_with(folder / ".lock", f"folder={str(folder)!r}"):
+        yield
+
+
+@contextmanager
+def alone_with(lock: Path, what: str) -> Iterator[None]:
+    """One process at a time holds `lock`; of a process that is killed it is free again."""
     try:
         with FileLock(lock, timeout=0), ExitStack() as before_release:
             if os.name != "nt":  # Windows deletes no open file: there, filelock does it afterwards
                 before_release.callback(lock.unlink, missing_ok=True)
             yield
     except Timeout:
-        raise ValueError(f"folder={str(folder)!r} is in use, another process is training: name another.") from None
+        raise ValueError(f"{what} is in use, another process is training: name another.") from None
 
 
 @contextmanager

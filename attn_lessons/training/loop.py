@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..datasets import ImageSet, normalise
+from ..datasets import ImageSet, as_image_set, normalise
 from ..measure import evaluation_mode
 from ..models.description import normalisation
 from ..models.weights import LAST
@@ -43,7 +43,8 @@ def fit(
     ----------
     model : nn.Module
         Images (B, 3, H, W) → logits (B, K).
-    train : ImageSet
+    train : ImageSet, or map-style dataset of (image, label)
+        See `attn_lessons.datasets.as_image_set`. So may be `test` and `validation`.
     test : ImageSet or None
         Measured after every epoch, and only measured: nothing is chosen by it. None if these figures are not needed.
     recipe : Recipe, optional
@@ -80,7 +81,7 @@ def fit(
     images, draws the same batch, and takes its part of it; the gradients are averaged. Without batch norm and
     dropout the weights are, up to rounding, those of a single process.
     """
-    recipe = recipe or Recipe()
+    recipe, train = recipe or Recipe(), as_image_set(train)
     per_epoch = len(train) // recipe.batch_size
     if per_epoch == 0:
         raise ValueError(f"train has {len(train)} images, fewer than batch_size={recipe.batch_size}: lower it.")
@@ -88,7 +89,7 @@ def fit(
     device = next(model.parameters()).device
     train = train.to(device)
     others = {"validation": validation, "test": test}
-    others = {name: images.to(device) for name, images in others.items() if images is not None}
+    others = {name: as_image_set(images).to(device) for name, images in others.items() if images is not None}
     model.about = getattr(model, "about", {}) | what_it_saw(train)
     shuffling = torch.Generator().manual_seed(seed)  # on the CPU: the same order on every device
     augmentation = torch.Generator(device).manual_seed(seed)
@@ -107,7 +108,9 @@ def fit(
         optimizer = accelerator.prepare_optimizer(optimizer)  # scales the gradients of fp16
         run = recipe.in_words() | {"seed": seed, "device": device.type}
         if folder:
-            run |= {"network": network_fingerprint(model)} | image_fingerprints(train, test, validation)
+            run |= {"network": network_fingerprint(model)} | image_fingerprints(
+                train, others.get("test"), others.get("validation")
+            )
             run |= {"init": model.about["init"]} if "init" in model.about else {}
         parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
         generators = {"order": shuffling, "augment": augmentation}
@@ -191,13 +194,14 @@ def prepare(images: torch.Tensor, model: nn.Module | None = None) -> torch.Tenso
 @torch.no_grad()
 def predict(model: nn.Module, dataset: ImageSet, batch_size: int = 500) -> torch.Tensor:
     """Logits of every image, (n, K), in evaluation mode; the model is left in the mode it was in."""
-    device = next(model.parameters()).device
+    device, dataset = next(model.parameters()).device, as_image_set(dataset)
     with evaluation_mode(model):
         return torch.cat([model(prepare(images.to(device), model)) for images in dataset.images.split(batch_size)])
 
 
 def evaluate(model: nn.Module, dataset: ImageSet) -> dict[str, float]:
     """Mean cross-entropy ``loss`` and ``accuracy`` (0 to 1) over all images."""
+    dataset = as_image_set(dataset)
     logits = predict(model, dataset)
     labels = dataset.labels.to(logits.device)
     accuracy = (logits.argmax(1) == labels).float().mean()

@@ -21,7 +21,7 @@ from ..datasets import ImageSet
 from ..models import GlyphNet
 from ..progress import progress_bar
 from .comparison import train_once
-from .log import must_be_alike
+from .log import alone_with, must_be_alike
 from .loop import prepare
 from .recipe import Recipe
 
@@ -47,15 +47,22 @@ def record(out: Path, variants: dict, data: dict, recipe: Recipe, seeds: int, ab
     """
     for build in variants.values():
         build()  # a misspelt mechanism is found before anything is written
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with alone_with(out.with_name(f".{out.name}.lock"), f"--out {out}"):
+        add_rows(out, variants, data, recipe, seeds, about, score)
+
+
+def add_rows(out: Path, variants: dict, data: dict, recipe: Recipe, seeds: int, about: dict, score) -> None:
+    """What `record` does once nobody else writes."""
     done, columns = set(), None
-    if out.exists():
+    if out.exists() or out.with_suffix(".json").exists():
         must_be_made_alike(out, about)
+    if out.exists():
         rows = pd.read_csv(out, dtype={"data": str, "variant": str}, keep_default_na=False)
         done, columns = set(zip(rows.seed, rows.data, rows.variant, strict=True)), rows.columns
     # All data of one seed first: a recording that was stopped is still balanced.
     todo = [run for run in product(range(seeds), data, variants) if run not in done]
     draw = lru_cache(maxsize=1)(lambda name, seed: data[name](seed))
-    out.parent.mkdir(parents=True, exist_ok=True)
     with progress_bar(len(todo), "runs") as bar:
         for seed, name, variant in todo:
             train, test = draw(name, seed)
@@ -72,7 +79,11 @@ def record(out: Path, variants: dict, data: dict, recipe: Recipe, seeds: int, ab
 
 def must_be_made_alike(out: Path, about: dict[str, dict]) -> None:
     """Refuse to mix rows of two recipes in one table."""
-    before = json.loads(out.with_suffix(".json").read_text(encoding="utf-8"))
+    header = out.with_suffix(".json")
+    try:
+        before = json.loads(header.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        raise ValueError(f"{header} does not say how {out.name} was made: name another file with --out.") from None
     for part in ("recipe", "settings"):
         must_be_alike(f"{out.name} was recorded", before.get(part, {}), about[part], "file with --out")
 
