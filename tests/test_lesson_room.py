@@ -310,6 +310,17 @@ def test_placements_show_three_families_and_say_so(where, words, output):
     assert metadata["image/png"]["alt"].startswith("Block diagrams of where SE stands") and words in data["text/plain"]
 
 
+def test_placements_at_the_end_of_a_mobilenet_branch_with_a_title(output, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("attn_lessons.style.show", lambda figure, alt: drawn.append((figure.axes[0], alt)))
+    placements("ECA", mobilenet="branch", title="Before the addition")
+    ((ax, alt),) = drawn
+    assert ax.get_title() == "Before the addition" and "in a MobileNet block after the projection" in alt
+    written = sorted((*text.get_position(), text.get_text()) for text in ax.texts if text.get_text())
+    boxes = [text for _, y, text in written if y == min(y for _, y, _ in written)]
+    assert boxes.index("ECA") == boxes.index("conv 1×1\nprojects") + 1 == boxes.index("+") - 1
+
+
 def test_show_code_leaves_out_the_docstring(monkeypatch):
     shown = []
     monkeypatch.setattr(code, "display", lambda markdown: shown.append(markdown.data))

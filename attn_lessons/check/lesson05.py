@@ -113,7 +113,7 @@ def find(module: nn.Module, c: int, r: int) -> tuple:
         (len(down) == 1 and len(back) == 2, f"one shared layer from {c} to m = max(8, C // r) = {m} channels and two "
          f"layers back are wanted; yours: {', '.join(shape_of(*p.shape) for p in weights) or 'none'} "
          "(without those in a list, or made in forward)."),
-        (width == m, f"with channels={c}, reduction={r} m = max(8, C // r) is {m}, yours is {width}."),
+        (width == m, f"with channels={c}, reduction={r}, m = max(8, C // r) is {m}, yours is {width}."),
         (batch and norms[0].affine and norms[0].running_mean is not None, f"one batch norm over m = {m} channels, with "
          "weights and running statistics, goes between the shared layer and h-swish; yours: "
          f"{', '.join(map(str, norms)) or 'none'}."),

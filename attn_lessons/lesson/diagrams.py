@@ -89,7 +89,7 @@ def way(start: Point, end: Point, half_start: Point, half_end: Point, bend: str)
     return path, ((xa + xb) / 2, (ya + yb) / 2)
 
 
-def placements(module: str, resnet: str = "branch") -> None:
+def placements(module: str, resnet: str = "branch", mobilenet: str = "depthwise", title: str = "") -> None:
     """Show where a module stands in a VGG block, a ResNet block and an inverted bottleneck of a MobileNet.
 
     Parameters
@@ -99,6 +99,11 @@ def placements(module: str, resnet: str = "branch") -> None:
     resnet : {"branch", "3×3"}, default "branch"
         At the end of the residual branch, as SE, CBAM and ECA; or after the 3 × 3 convolution of a bottleneck, as
         coordinate attention.
+    mobilenet : {"depthwise", "branch"}, default "depthwise"
+        After the depthwise convolution, as SE in MobileNetV3; or at the end of the residual branch, as ECA in the
+        MobileNetV2 of its authors.
+    title : str, optional
+        Of the figure.
     """
     new = (module, "module")
     vgg = [("conv 3×3\nBN, ReLU", "learned"), ("conv 3×3\nBN, ReLU", "learned"), new, ("max\npooling", "layer")]
@@ -108,12 +113,8 @@ def placements(module: str, resnet: str = "branch") -> None:
         ("conv 1×1\nBN", "learned"),
     )
     block = [first, middle, last, new] if resnet == "branch" else [first, middle, new, last]
-    mobile = [
-        ("conv 1×1\nexpands", "learned"),
-        ("depthwise\nconv 3×3", "learned"),
-        new,
-        ("conv 1×1\nprojects", "learned"),
-    ]
+    mobile = [("conv 1×1\nexpands", "learned"), ("depthwise\nconv 3×3", "learned"), ("conv 1×1\nprojects", "learned")]
+    mobile.insert(3 if mobilenet == "branch" else 2, new)
     boxes, arrows = {}, []
     for row, (family, parts) in enumerate({"VGG": vgg, "ResNet": block, "MobileNet": mobile}.items()):
         skip = family != "VGG"
@@ -131,5 +132,9 @@ def placements(module: str, resnet: str = "branch") -> None:
     }
     if resnet == "3×3":
         where["ResNet"] = "after the 3 × 3 convolution"
+    if mobilenet == "branch":
+        where["MobileNet"] = "after the projection, before the addition"
     stands = ", ".join(f"in a {family} block {place}" for family, place in where.items())
-    style.show(diagram(boxes, arrows, (12, 7)), f"Block diagrams of where {module} stands: {stands}.")
+    figure = diagram(boxes, arrows, (12, 7))
+    figure.axes[0].set_title(title, fontsize=16)
+    style.show(figure, f"Block diagrams of where {module} stands: {stands}.")
