@@ -48,7 +48,8 @@ def test_reads_what_torchvision_reads(pets):
     expected = np.stack([np.asarray(image) for image, _ in theirs]).transpose(0, 3, 1, 2)
     assert ours.images.dtype == torch.uint8 and ours.images.is_contiguous()
     assert torch.equal(ours.images, torch.from_numpy(expected))
-    assert ours.masks == {}
+    assert ours.masks == {} and [Path(path) for path, _ in theirs.samples] == [pets / name for name in ours.files]
+    assert ours[1:3].files == ours.files[1:3] and ours[ours.labels == 2].files == ("owl/x/deep.png",)
 
 
 @pytest.mark.parametrize("under", ["", "test/", "some/where/"])

@@ -3,9 +3,11 @@
 import pytest
 import torch
 from torch import nn
-from torchvision.models import resnet18
+from torchvision.models import VGG11_BN_Weights, resnet18
 
+from attn_lessons.datasets import ImageSet
 from attn_lessons.models import VGG, GlyphNet, SmallCNN, load_matching
+from attn_lessons.training import Recipe, fit, prepare
 
 
 def vgg(width: float = 1 / 16, num_classes: int = 7, batch_norm: bool = True, **options) -> VGG:
@@ -108,3 +110,20 @@ def test_a_name_that_the_network_has_is_no_wrapping():
     model, other = nn.ModuleDict({"model": vgg()}), nn.ModuleDict({"model": vgg()})
     report = load_matching(model, other.state_dict())
     assert "unwrapped" not in report and same(state_of(model), state_of(other))
+
+
+def test_torchvision_s_weights_bring_what_they_want_of_images(monkeypatch):
+    """VGG16_Weights, and then `fit`, used to normalise with 0.5 and 0.25 whatever the weights want."""
+    model, weights = vgg(), vgg(num_classes=1000).state_dict()
+    monkeypatch.setattr(VGG11_BN_Weights, "get_state_dict", lambda *_, **__: weights)
+    images = torch.full((1, 3, 1, 1), 255, dtype=torch.uint8)
+    assert prepare(images, model).flatten().tolist() == [2, 2, 2]
+    report = load_matching(model, VGG11_BN_Weights.DEFAULT)
+    assert report["of another shape"] == ["classifier.0.weight", "classifier.0.bias"]
+    white = [(1 - mean) / std for mean, std in ((0.485, 0.229), (0.456, 0.224), (0.406, 0.225))]
+    assert prepare(images, model).flatten().tolist() == pytest.approx(white, rel=1e-5)
+    seen = []
+    model.features[0].register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    set_of = ImageSet("white", images.expand(2, 3, 32, 32).contiguous(), torch.tensor([0, 1]), ("a", "b"))
+    fit(model, set_of, set_of, Recipe(1, 2), progress=False)
+    assert len(seen) == 2 and all(x[0, :, 5, 5].tolist() == pytest.approx(white, rel=1e-5) for x in seen)

@@ -234,6 +234,7 @@ def test_plateau_leaves_the_rate_while_the_training_loss_falls():
         {"learning_rate": 0},
         {"learning_rate": math.nan},
         {"learning_rate": math.inf},
+        {"learning_rate": 1000.0},
         {"learning_rate": "0.1"},
         {"weight_decay": -0.1},
         {"weight_decay": math.nan},

@@ -194,3 +194,11 @@ def test_other_images_are_refused(shape):
     with pytest.raises(ValueError, match="at least 32") as raised:
         VGG(11, **SMALL)(torch.rand(shape))
     assert str(shape) in str(raised.value)
+
+
+def test_features_as_a_backbone_run_the_attention():
+    """What takes `vgg.features` for its own network used to skip the mechanisms silently."""
+    model = VGG(11, 5, head="cifar", width=1 / 16, attention="se", blocks=[3, 5], reduction=2)
+    with watch(model) as seen:
+        model.features(torch.rand(2, 3, 32, 32))
+    assert len(seen) == 2 and all("gate" in weights for weights in seen.values())

@@ -384,14 +384,20 @@ def test_networks_of_the_course_explain_photographs_too(name, gates, tmp_path):
 
 
 # ------------------------------------------------------------------------------------------ report
-def test_a_report_has_pictures_and_tables(finished, capsys):
+def test_a_report_has_pictures_and_tables(finished, pets, capsys):
     train.main(["report", str(finished)])
-    names = ["classes.csv", "classes.png", "confusion.csv", "confusion.png", "curves.png"]
+    names = ["classes.csv", "classes.png", "confusion.csv", "confusion.png", "curves.png", "mistakes.csv"]
     assert sorted(path.name for path in (finished / "report").iterdir()) == names
     confused = pd.read_csv(finished / "report" / "confusion.csv", index_col=0)
     classes = pd.read_csv(finished / "report" / "classes.csv", index_col=0)
     assert confused.to_numpy().sum() == 12 and confused.sum(axis=1).tolist() == [4, 4, 4]
     assert sum(confused.loc[name, name] for name in COLOURS) == classes.right.sum()
+    mistakes = pd.read_csv(finished / "report" / "mistakes.csv")
+    assert len(mistakes) == 12 - classes.right.sum() and mistakes.probability.is_monotonic_decreasing
+    assert all(
+        (pets / file).exists() and file.startswith(f"{label}/")
+        for file, label in zip(mistakes.file, mistakes.label, strict=True)
+    )
     assert "of 12 validation images right" in capsys.readouterr().out
 
 
@@ -458,3 +464,15 @@ def test_ctrl_c_ends_with_130_and_a_sentence(pets, tmp_path, monkeypatch, capsys
     with pytest.raises(SystemExit) as raised:
         from_shell()
     assert raised.value.code == 130 and capsys.readouterr().err == "attn_lessons.train: Training was stopped.\n"
+
+
+@pytest.mark.parametrize("kind", [FloatingPointError, Image.DecompressionBombError, PermissionError, ImportError])
+def test_what_goes_wrong_is_one_sentence(kind, pets, tmp_path, monkeypatch):
+    def fail(*_):
+        raise kind("This went wrong.")
+
+    monkeypatch.setattr(run, "fit", fail)
+    monkeypatch.setattr(sys, "argv", ["train", "run", "--train", str(pets), *WORDS, "--folder", str(tmp_path / "run")])
+    with pytest.raises(SystemExit) as raised:
+        from_shell()
+    assert raised.value.code == "attn_lessons.train: This went wrong."  # and so 1, and the sentence on stderr

@@ -45,7 +45,7 @@ def as_image_set(dataset: ImageSet | Dataset, name: str | None = None) -> ImageS
             f"{kind} is no map-style dataset: hand over an ImageSet, or what has len() and items (image, label)."
         )
     images, labels = None, torch.empty(len(dataset), dtype=torch.int64)
-    with progress_bar(len(dataset), kind, unit="images") as bar:
+    with progress_bar(len(dataset), kind, show=len(dataset) > 1000, unit="images") as bar:
         for i in range(len(dataset)):
             image, label = image_and_label(dataset, i)
             images = torch.empty(len(dataset), *image.shape, dtype=torch.uint8) if images is None else images

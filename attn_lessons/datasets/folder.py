@@ -62,7 +62,8 @@ def image_folder(path: str | os.PathLike, size: int) -> ImageSet:
         classes = sorted(set(of_class))
         images = decoded(path, names, read, size)
     say_what_was_left_out(path, visible, files, names, {posixpath.join(wrapping, name) for name in classes})
-    return ImageSet(path.stem, images, torch.tensor([classes.index(name) for name in of_class]), classes)
+    labels = torch.tensor([classes.index(name) for name in of_class])
+    return ImageSet(path.stem, images, labels, classes, files=tuple(names))
 
 
 def decoded(path: Path, names: Sequence, read: Callable[[str], bytes], size: int) -> torch.Tensor:

@@ -26,6 +26,8 @@ class ImageSet:
         The names of the labels.
     masks : dict of str to torch.Tensor, optional
         bool (n, H, W) each. GlyphWorld has "target", "cue" and "distractors"; photographs have none.
+    files : tuple of str, optional
+        The name of the file that each image was read from.
 
     Raises
     ------
@@ -47,6 +49,7 @@ class ImageSet:
     labels: torch.Tensor
     classes: tuple[str, ...]
     masks: dict[str, torch.Tensor] = field(default_factory=dict)
+    files: tuple[str, ...] = ()
 
     def __post_init__(self):
         self.classes = tuple(self.classes)
@@ -67,7 +70,8 @@ class ImageSet:
         """The chosen images: a slice, a tensor of positions, or a bool tensor with one entry per image."""
         if not isinstance(which, slice) and not (isinstance(which, torch.Tensor) and which.dim() == 1):
             raise TypeError(f"images[{which!r}] does not choose a set: give a slice, as in images[3:4], or a tensor.")
-        return self.map(lambda tensor: tensor[which])
+        files = tuple(self.files[i] for i in torch.arange(len(self))[which]) if self.files else ()
+        return replace(self.map(lambda tensor: tensor[which]), files=files)
 
     def to(self, device: torch.device | str) -> "ImageSet":
         """The same images on another device."""

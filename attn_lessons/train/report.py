@@ -1,4 +1,4 @@
-"""Draw how a run went and what its network mixes up: curves, confusion matrix, accuracy of each class; PNG and CSV."""
+"""Draw how a run went and what its network mixes up: curves, confusion matrix, each class, mistakes; PNG and CSV."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +32,8 @@ def main(settings: Settings) -> None:
     out.mkdir(parents=True, exist_ok=True)
     confused.to_csv(out / "confusion.csv")
     rates.to_csv(out / "classes.csv", float_format="%.4f")
+    wrong = answers[answers.label != answers.predicted].sort_values("probability", ascending=False)
+    wrong.to_csv(out / "mistakes.csv", index=False)  # the surest first
     draw(out, epochs, confused, rates, of)
     worst = rates.iloc[0]
     mixed = f", most often taken for {worst.taken_for}" if worst.taken_for else ""
@@ -50,7 +52,8 @@ def table(path: Path, columns: list[str]) -> pd.DataFrame:
         raise damaged(path, str(error)) from None
     if missing := [name for name in columns if name not in rows]:
         raise damaged(path, f"it has no column {missing[0]!r}")
-    if rows.empty or (rows == "").to_numpy().any():
+    whole = rows.drop(columns="file", errors="ignore")  # images of a data set have none
+    if rows.empty or (whole.isna() | (whole == "")).to_numpy().any():
         raise damaged(path, "a row is not whole")
     return rows
 

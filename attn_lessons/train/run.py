@@ -131,7 +131,8 @@ def finish(model: torch.nn.Module, sets: Sets, epochs: pd.DataFrame, settings: S
 
 
 def answers_to(model: torch.nn.Module, images: ImageSet) -> pd.DataFrame:
-    """What the network says to each image: label, predicted class, its probability."""
-    probability, predicted = predict(model, images).softmax(1).max(1)
-    names = [images.classes[i] for i in images.labels], [images.classes[i] for i in predicted]
-    return pd.DataFrame({"label": names[0], "predicted": names[1], "probability": probability.cpu()})
+    """What the network says to each image: its file, if it has one, label, predicted class, its probability."""
+    probability, predicted = (best.tolist() for best in predict(model, images).softmax(1).max(1))
+    label, predicted = ([images.classes[i] for i in of] for of in (images.labels.tolist(), predicted))
+    files = images.files or [""] * len(images)
+    return pd.DataFrame({"file": files, "label": label, "predicted": predicted, "probability": probability})

@@ -6,6 +6,7 @@ Introduced in lesson 09.
 import inspect
 import json
 import os
+import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -86,11 +87,18 @@ class Checkpoint:
         if self.path is None or not self.path.exists():
             return 0
         try:
+            with zipfile.ZipFile(
+                self.path
+            ) as file:  # which torch.save writes, and torch.load takes flipped bytes in it
+                if damaged := file.testzip():
+                    raise ValueError(f"the checksum of {damaged} is another")
             state = torch.load(self.path, map_location="cpu", weights_only=True)
             epoch, run = state["epoch"], state["run"]
         except Exception as error:
             why = str(error).partition("\n")[0]
-            raise ValueError(f"{self.path} is not a checkpoint ({why}): delete it to start again.") from None
+            raise ValueError(
+                f"{self.path} is damaged, or not a checkpoint ({why}): delete it to start again."
+            ) from None
         if epoch == 0 and run != self.run:
             return 0
         must_be_alike(f"{self.path.parent} holds a run", run, self.run, "folder, or delete that one")
