@@ -62,8 +62,8 @@ def test_a_run_says_first_what_will_happen_and_a_line_per_epoch(pets, tmp_path, 
     train.main(["run", "--train", str(pets), *WORDS, "--folder", str(tmp_path / "run")])
     said = capsys.readouterr().out
     assert said.index("3 epochs of 6 steps with 8 images: 18") < said.index("epoch 1/3")
-    for line in ("small_cnn, attention cbam", "places of 16×16: 48 to train on, 12 to choose the epoch by",
-                 "3: fire, sea, wood", "adam, learning rate 0.001, plateau", "epoch 3/3  train"):  # fmt: skip
+    for line in ("small_cnn, attention cbam", "places of 16×16: 48 to train on, 12 to choose the epoch by", "epoch 3/3  train",
+                 "3: fire, sea, wood, 16 images each", "adam, learning rate 0.001, plateau"):  # fmt: skip
         assert line in said
     assert "% of 12 validation images right after epoch " in said and ", which these images have chosen." in said
 
@@ -152,7 +152,7 @@ def test_one_class_and_the_same_images_twice_are_refused(pets, tmp_path):
     photograph(tmp_path / "one" / "sea" / "2.png", "sea", 2)
     common = [*WORDS, "--folder", tmp_path / "run"]
     refused(["run", "--train", tmp_path / "one", *common], "a single class, 'sea': there is nothing to tell apart")
-    refused(["run", "--train", pets, "--test", pets, *common], "all images of --test are among those of --train")
+    refused(["run", "--train", pets, "--test", pets, *common], "all test images are among those to train on")
     photograph(tmp_path / "two" / "fire" / "1.png", "fire", 1)
     photograph(tmp_path / "two" / "sea" / "1.png", "sea", 1)
     refused(["run", "--train", tmp_path / "two", *common], "class 'fire' has a single image")
@@ -164,7 +164,7 @@ def test_images_in_both_sets_are_said(pets, tmp_path, capsys):
         photograph(tmp_path / "test" / name / "1.png", name, 99 if name == "sea" else 3)
     words = ["run", "--train", str(pets), "--test", str(tmp_path / "test"), *WORDS]
     train.main([*words, "--folder", str(tmp_path / "run")])
-    assert "2 of the 3 images of --test are to train on as well: its accuracy flatters." in capsys.readouterr().out
+    assert "2 of the 3 test images are to train on as well: they flatter." in capsys.readouterr().out
 
 
 # ------------------------------------------------------------------------------------------ a file stands alone
@@ -379,7 +379,6 @@ def test_explain_draws_each_photograph_and_overwrites_none(finished, tmp_path, m
 def test_networks_of_the_course_explain_photographs_too(name, gates, tmp_path):
     photo = photograph(tmp_path / "new.png", "wood", 50, (64, 64))
     network, _ = trained(name)
-    network.about |= {"size": [64, 64]}
     assert gates in explained(network, photo)[1]
 
 

@@ -11,13 +11,12 @@ from pathlib import Path
 import pandas as pd
 import torch
 from accelerate import PartialState
-from tqdm import tqdm
 
 from ..datasets import ImageSet
-from ..measure import parameters
 from ..models.weights import LAST, weights_and_about
-from ..training import Recipe, fit, predict, save_weights
+from ..training import fit, predict, save_weights
 from . import networks
+from .announcement import announcement, say_epoch
 from .files import must_be_new
 from .options import UsageError, option, required
 from .sets import Sets, photographs, puzzle
@@ -62,8 +61,7 @@ def main(settings: Settings) -> None:
 
 def images(settings: Settings) -> Sets:
     if settings.puzzles:
-        part = settings.validation
-        return puzzle(settings.puzzles[0], settings.images, settings.seed, part)
+        return puzzle(settings.puzzles[0], settings.images, settings.seed, settings.validation)
     return photographs(settings).some(settings.images, settings.seed)
 
 
@@ -76,39 +74,6 @@ def must_not_have_ended_otherwise(settings: Settings) -> None:
             raise ValueError(f"{settings.folder} holds a run of {ended} epochs, and this one has {wanted}: {go_on}.")
 
 
-def announcement(model: torch.nn.Module, sets: Sets, recipe: Recipe, settings: Settings) -> str:
-    """What will happen, before it does."""
-    classes, steps = sets.train.classes, len(sets.train) // recipe.batch_size
-    measured = {"to choose the epoch by": sets.validation, "to test on": sets.test}
-    counts = [f"{len(some):,} {what}" for what, some in measured.items() if some is not None]
-    rate = f"learning rate {recipe.learning_rate:g}, {recipe.schedule}, {recipe.precision}"
-    lines = {
-        "network": f"{settings.network}, attention {settings.attention}, {parameters(model):,} parameters",
-        "images": ", ".join(
-            [f"{sets.train.name} of {settings.size}×{settings.size}: {len(sets.train):,} to train on", *counts]
-        ),
-        "classes": f"{len(classes)}: {', '.join(classes[:6])}{' …' if len(classes) > 6 else ''}",
-        "recipe": f"{recipe.optimizer}, {rate}, on the {settings.device.type.upper()}",
-        "steps": f"{recipe.epochs} epochs of {steps} steps with {recipe.batch_size} images: {recipe.epochs * steps:,}",
-        "folder": f"{settings.folder}{'' if sets.validation else ' (without --validation, no best epoch is kept)'}",
-    }
-    if settings.init:
-        new = model.about["left_as_built"]
-        lines["begins"] = (
-            f"with {model.about['init']}; new: {', '.join(new[:4]) or 'nothing'}{' …' if len(new) > 4 else ''}"
-        )
-    return "\n".join(f"{name:8} {text}" for name, text in lines.items())
-
-
-def say_epoch(row: dict[str, float], of: int) -> None:
-    """One line after an epoch."""
-    accuracies = {name: row.get(f"{name}_accuracy") for name in ("train", "validation", "test")}
-    right = "  ".join(f"{name} {value:6.1%}" for name, value in accuracies.items() if value is not None)
-    tqdm.write(
-        f"epoch {row['epoch']:>{len(str(of))}}/{of}  {right}  loss {row['train_loss']:.3f}  {row['seconds']:.1f} s"
-    )
-
-
 def finish(model: torch.nn.Module, sets: Sets, epochs: pd.DataFrame, settings: Settings) -> None:
     """Measure the weights that stay, each image on its own, and write them where they were wanted."""
     weights, about = weights_and_about(settings.folder)
@@ -117,13 +82,13 @@ def finish(model: torch.nn.Module, sets: Sets, epochs: pd.DataFrame, settings: S
     answers = pd.concat([answers_to(model, some).assign(set=name) for name, some in measured.items()])
     answers.to_csv(settings.folder / "predictions.csv", index=False, float_format="%.4f")
     for name, rows in answers.groupby("set"):
-        chosen = (
-            f"epoch {about['epoch']}, which these images have chosen"
-            if name == "validation"
-            else f"epoch {about['epoch']}"
+        right, chosen = (
+            (rows.label == rows.predicted).mean(),
+            ", which these images have chosen" * (name == "validation"),
         )
-        right = (rows.label == rows.predicted).mean()
-        print(f"{sets.train.name}: {100 * right:.2f} % of {len(rows):,} {name} images right after {chosen}.")
+        print(
+            f"{sets.train.name}: {right:.2%} of {len(rows):,} {name} images right after epoch {about['epoch']}{chosen}."
+        )
     if settings.weights:
         figures = {name: round(value, 4) for name, value in about.items() if name.endswith("_accuracy")}
         save_weights(model, settings.weights, figures | {"epoch": about["epoch"]})

@@ -41,9 +41,9 @@ def photographs(settings) -> Sets:
         train, test = (path and yours(path, settings) for path in (settings.train, settings.test))
     part = settings.validation or (None if test else HELD_OUT)
     train, validation = (train, yours(part, settings)) if isinstance(part, str) else split(train, part)
-    for other, option in ((validation, "--validation"), (test, "--test")):
-        if other is not None:
-            must_be_other_images(train, other, option)
+    for other, name in ((validation, "validation"), (test, "test")):
+        if other is not None and settings.train:
+            must_be_other_images(train, other, name)
     if len(train.classes) == 1:
         raise ValueError(f"--train holds a single class, {train.classes[0]!r}: there is nothing to tell apart.")
     if settings.images and settings.images > len(train):
@@ -69,16 +69,15 @@ def split(images: ImageSet, part: float | None) -> tuple[ImageSet, ImageSet | No
     return images[~out], images[out]
 
 
-def must_be_other_images(train: ImageSet, other: ImageSet, option: str) -> None:
+def must_be_other_images(train: ImageSet, other: ImageSet, name: str) -> None:
     """Refuse other classes and the very same images; say so if some are the same."""
     if train.classes != other.classes:
-        raise ValueError(f"--train and {option} must hold the same classes: {train.classes} and {other.classes}.")
-    known = {image.numpy().tobytes() for image in train.images}
-    shared = sum(image.numpy().tobytes() in known for image in other.images)
-    if shared == len(other):
-        raise ValueError(f"all images of {option} are among those of --train: the accuracy would mean nothing.")
-    if shared:
-        print(f"{shared:,} of the {len(other):,} images of {option} are to train on as well: its accuracy flatters.")
+        raise ValueError(f"--train and --{name} must hold the same classes: {train.classes} and {other.classes}.")
+    known, own = ({hash(image.numpy().tobytes()) for image in some.images} for some in (train, other))
+    if own <= known:
+        raise ValueError(f"all {name} images are among those to train on: their accuracy would mean nothing.")
+    if own & known:
+        print(f"{len(own & known):,} of the {len(other):,} {name} images are to train on as well: they flatter.")
 
 
 def part_or_path(text: str) -> float | str:

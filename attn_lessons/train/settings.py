@@ -64,6 +64,8 @@ class Training(Command):
         self.attaches = bool(self.after) or self.network not in networks.OURS
         if self.start and not self.attaches and not self.network.startswith("vgg"):
             raise UsageError(f"--start is of attention that is attached: say --after which module of {self.network}.")
+        if self.data and isinstance(self.validation, str):
+            raise UsageError(f"--validation {self.validation}: give a part, as 0.1, of {self.data[0]}.")
         if self.data and self.size:
             raise UsageError(f"--size is of images of yours, and those of {self.data[0]} have theirs.")
         self.name = self.name or (self.train and Path(self.train).stem)
@@ -106,7 +108,7 @@ class Training(Command):
 
     def about(self, recipe: Recipe) -> dict[str, object]:
         """The header of what is made with these settings."""
-        return header(self.words, recipe, self.device)
+        return header(self.words, recipe, self.device) | {"settings": self.alike()}
 
     def alike(self) -> dict[str, object]:
         """What all rows of a recording have in common; variants, seeds and puzzles may be added to it later."""

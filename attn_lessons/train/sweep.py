@@ -38,7 +38,8 @@ def main(settings: Settings) -> None:
     data, alike = drawn_by_seed(settings)
     train, _ = next(iter(data.values()))(0)
     recipe = settings.recipe(len(train))
-    about = settings.about(recipe) | {"settings": settings.alike() | alike, "seeds": settings.seeds}
+    about = settings.about(recipe) | {"seeds": settings.seeds}
+    about["settings"] |= alike
     describe = partial(networks.describe, num_classes=len(train.classes), settings=settings)
     variants = {name: partial(networks.build, describe(name), settings) for name in settings.attention}
     score = pointing if settings.network == "glyph_net" and settings.puzzles else None
