@@ -82,7 +82,7 @@ def orthogonal_directions(m: int, d: int) -> torch.Tensor:
     """m directions in d dimensions, (m, d): Gaussian each, and at right angles within every block of d.
 
     The columns of Q from a QR decomposition are uniform only after each is multiplied by the sign of R's diagonal;
-    without it the features are biased. Lesson 06 shows by how much.
+    without it the features are biased.
     """
     q, r = torch.linalg.qr(torch.randn(-(-m // d), d, d))  # enough blocks for m
     q = q * r.diagonal(dim1=1, dim2=2).sign()[:, None, :]

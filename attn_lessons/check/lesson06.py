@@ -7,8 +7,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from ..attention import LinearSelfAttention, SelfAttention
 from . import core, probes
-from .core import call, exercise, expect, same, shape_of
+from .core import WrongIdea, call, exercise, expect, same, shape_of
 from .steps import explain
 from .steps_attention import SOFT, SOFT_VALUES, soft
 from .steps_linear import LINEAR, LINEAR_VALUES, linear
@@ -17,27 +18,65 @@ from .steps_repaired import MODULE, MODULE_VALUES, repaired, roles_in
 NO_NUMBERS = "some of your results are no numbers: is something divided by 0?"
 RELU = " With ReLU in place of elu + 1, a query with nothing but negative channels has no weights at all."
 DTYPE = "float64 goes in and something else comes out: leave out .float() and dtype=…."
+FROM_THE_END = "count axes from the end, −1 for channels and −2 for positions, and transpose with .mT."
+LOST_AXIS = "A sum over the positions needs the shape (…, 1, d) to meet every query of its own image."
 SIZES = ((3, 7, 6, 6), (3, 7, 5, 6), (3, 6, 6, 6), (1, 5, 8, 3), (5, 1, 3, 6), (3, 6, 1, 5), (3, 5, 6, 1))  # B, N, d, c
 SHAPES = {
     "BNN": "that is the matrix of weights itself, one row per position: mix the values with it.",
-    "BcN": "positions should come first, channels last: (B, N, c).",
+    "BcN": "positions should come first, channels last: (B, N, d_v).",
     "Bdc Bdd": "the positions are gone, as in kᵀ v, a summary of all: which axes should meet, and which should stay?",
     "BN1 BN": "one number per position is left: did you leave out the values?",
     "B1c Bc": "one mixture for the whole image: every query has a mixture of its own.",
-    "BNd": "the values have c channels, and so has the result: did you mix the keys or queries?",
+    "BNd": "the values have d_v channels, and so has the result: did you mix the keys or queries?",
     "BNdc": "you kept a product per query channel: add them up over d.",
     "BNNc": "you kept a product per pair of positions: add them up over the positions.",
 }
 
 
 # --------------------------------------------------------------------------------------------------- both functions
-def check_attention(attempt: Callable, attend: Callable, tables: dict, values: dict[str, str], formula: str) -> None:
-    """A function of q, k and v does what `attend` does; `formula` is said where nothing else is."""
+def check_attention(
+    attempt: Callable, attend: Callable, kind: type[SelfAttention], tables: dict, values: dict[str, str], formula: str
+) -> None:
+    """A function of q, k and v does what `attend` does, with any axes in front, and as the `attend` of a module."""
+    try:
+        check_images(attempt, attend, tables, values, formula)
+    except WrongIdea:
+        torch.set_default_dtype(torch.float64)
+        expect(right_for(attempt, attend, 2) or not right_for(attempt, attend), "right for q, k and v of two axes, as "
+               f"(N, d), but not for a batch of them, as (B, N, d): {FROM_THE_END}")  # fmt: skip
+        raise
+    expect(right_inside(attempt, kind), "right for q, k and v of three axes, as (B, N, d), but not inside a module, "
+           f"where heads make them four, (B, heads, N, d): {FROM_THE_END}")  # fmt: skip
+    expect(right_for(attempt, attend), "right for q, k and v of three and of four axes, but not for two, as (N, d): "
+           f"{FROM_THE_END}")  # fmt: skip
+
+
+def right_for(attempt: Callable, attend: Callable, *leading: int) -> bool:
+    """Is it right with axes of these sizes before those of positions and channels?"""
+    q, k, v = (torch.randn(*leading, 7, size) for size in (6, 6, 5))
+    try:
+        return same(call(attempt, q, k, v), attend(q, k, v))
+    except WrongIdea:
+        return False
+
+
+def right_inside(attempt: Callable, kind: type[SelfAttention]) -> bool:
+    module, x = kind(12, num_heads=3), torch.randn(2, 12, 3, 5)
+    expected, module.attend = module(x), attempt
+    try:
+        return same(call(module, x), expected)
+    except WrongIdea:
+        return False
+
+
+def check_images(attempt: Callable, attend: Callable, tables: dict, values: dict[str, str], formula: str) -> None:
+    """With three axes, (B, N, d); `formula` is said where nothing else is."""
     torch.set_default_dtype(torch.float64)  # exact, and it tells who writes a dtype down
     for b, n, d, c in SIZES:
         q, k = 1.5 * torch.randn(2, b, n, d)
         inputs = q + q.sign() / 3, k + k.sign() / 3, torch.randn(b, n, c)  # not near 0, where ReLU + 1e-6 differs
-        result = call(attempt, *inputs, hints=probes.meetings({"images": b, "positions": n, "channels": d}))
+        hints = {"mat1 and mat2": LOST_AXIS, **probes.meetings({"images": b, "positions": n, "channels": d})}
+        result = call(attempt, *inputs, hints=hints)
         given = f"q and k of shape {shape_of(b, n, d)} and v of shape {shape_of(b, n, c)}"
         otherwise = f"one mixture of values per position, {shape_of(b, n, c)}, is wanted."
         probes.expect_shape(result, (b, n, c), given, probes.by_letter(SHAPES, B=b, N=n, d=d, c=c), otherwise)
@@ -99,22 +138,22 @@ def expect_linear_cost(attempt: Callable, n: int, *inputs: torch.Tensor) -> None
            "compute all of its numbers bit by bit: N² work. What can be computed once for all queries?")  # fmt: skip
 
 
-@exercise("softmax(q kᵀ / √d) v: every position takes a weighted mean of all values, and its weights add up to 1.")
+@exercise("softmax(q kᵀ / √d) v, a weighted mean of all values per query; it also runs inside the module, with heads.")
 def check_self_attend(attempt: Callable) -> None:
-    """Check exercise 1 of lesson 06: ``self_attend(q (B, N, d), k (B, N, d), v (B, N, c)) → (B, N, c)``."""
+    """Check exercise 1 of lesson 06: ``self_attend(q (…, N, d), k (…, N, d), v (…, N, d_v)) → (…, N, d_v)``."""
     formula = "your weights are not softmax(q kᵀ / √d): compare one row with the one computed by hand above."
-    check_attention(attempt, soft, SOFT, SOFT_VALUES, formula)
+    check_attention(attempt, soft, SelfAttention, SOFT, SOFT_VALUES, formula)
     q, k, v = 40 * torch.randn(1, 6, 4), 40 * torch.randn(1, 6, 4), torch.randn(1, 6, 3)
     large = "right for small scores; for large ones exp overflows and inf / inf is no number. A softmax does not "
     large += "change when you subtract the largest score of each row first, and torch's softmax does that."
     expect(same(call(attempt, q, k, v), soft(q, k, v)), large)
 
 
-@exercise("φ(q) (φ(k)ᵀ v), divided by φ(q)·Σφ(k): a weighted mean over all positions without an N × N matrix.")
+@exercise("φ(q) (φ(k)ᵀ v), divided by φ(q)·Σφ(k): no N × N matrix; it also runs inside the module, with heads.")
 def check_linear_attend(attempt: Callable) -> None:
-    """Check exercise 2 of lesson 06: ``linear_attend(q (B, N, d), k (B, N, d), v (B, N, c)) → (B, N, c)``."""
+    """Check exercise 2 of lesson 06: ``linear_attend(q (…, N, d), k (…, N, d), v (…, N, d_v)) → (…, N, d_v)``."""
     formula = "your weights are not φ(q)·φ(k) over their sum, φ = elu + 1: go through the lines above once more."
-    check_attention(attempt, linear, LINEAR, LINEAR_VALUES, formula)
+    check_attention(attempt, linear, LinearSelfAttention, LINEAR, LINEAR_VALUES, formula)
     expect_linear_cost(attempt, 1500, torch.randn(1, 1500, 4), torch.randn(1, 1500, 4), torch.randn(1, 1500, 3))
 
 
@@ -144,7 +183,7 @@ def check_repaired(attempt: Callable) -> None:
         probes.expect_no_chance(module, x, result)
         roles = next((roles for roles in possible if same(result, repaired(x, roles))), possible[0])
         formula = "the positions stay where they are, but the numbers are not x + out(linear attention of query, key "
-        formula += "and value), φ = elu + 1 and its normaliser: put your exercise 2 between the layers."
+        formula += "and value), φ = elu + 1 and its normalizer: put your exercise 2 between the layers."
         alone, places = partial(expect_alone, module, result, x), partial(expect_places, module, 2, result, x)
         explain(result, repaired, (x, roles), MODULE, formula, attempt, alone, MODULE_VALUES, last=places)
         if h * w > 1:  # a single position has nothing to choose from

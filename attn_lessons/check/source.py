@@ -25,7 +25,8 @@ HINTS = {  # what torch says → what it means for whoever writes such a module
     "t() expects": "The batch is an axis, too: .mT exchanges the last two axes and leaves it alone.",
     "must match the size of tensor": "Broadcasting aligns shapes from the right: give the smaller tensor an axis of "
     "size 1 wherever it has none, as (B, C) → (B, C, 1, 1), or keep it there with keepdim=True.",
-    "mat1 and mat2": "A linear layer acts on the last axis: is it the one you mean, and is the rest squeezed away? "
+    "mat1 and mat2": "A linear layer, or a product with one matrix, acts on the last axis: is it the one you mean, and "
+    "is the rest squeezed away? "
     "Without keepdim=True a sum takes an axis away, too.",
     "return_types.max": "max over one dimension returns two things, the largest values and their positions: take "
     ".values, or use amax.",

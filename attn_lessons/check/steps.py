@@ -84,7 +84,7 @@ SCORES: Table = {  # q, k (…, N, d) → (…, N, N), in place of q kᵀ / √d
     "queries and keys have changed places.": lambda q, k: k @ q.mT / q.shape[-1] ** 0.5,
     "the queries are compared with themselves: compare queries with keys.": lambda q, k: q @ q.mT / q.shape[-1] ** 0.5,
     "the keys are compared with themselves: compare queries with keys.": lambda q, k: k @ k.mT / q.shape[-1] ** 0.5,
-    "reshape in place of a transpose mixes positions with channels: take .mT or transpose(1, 2).": lambda q, k: (
+    "reshape in place of a transpose mixes positions with channels: take .mT or transpose(-1, -2).": lambda q, k: (
         q @ k.reshape(len(k), k.shape[-1], k.shape[-2]) / q.shape[-1] ** 0.5
     ),
     "you divide queries and keys by their length (cosine): the plain dot product is meant.": lambda q, k: (

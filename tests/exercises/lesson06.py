@@ -12,26 +12,38 @@ from attn_lessons.check.steps_repaired import MODULE, MODULE_VALUES, repaired
 
 # --------------------------------------------------------------------------------------------------- exercise 1
 def self_attend(q, k, v):
-    return (q @ k.mT / q.shape[2] ** 0.5).softmax(2) @ v
+    return (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1) @ v
 
 
 def with_einsum(q, k, v):
-    scores = torch.einsum("bid,bjd->bij", q, k) * q.size(-1) ** -0.5
-    return torch.einsum("bij,bjc->bic", torch.softmax(scores, dim=-1), v)
+    scores = torch.einsum("...id,...jd->...ij", q, k) * q.size(-1) ** -0.5
+    return torch.einsum("...ij,...jc->...ic", torch.softmax(scores, dim=-1), v)
 
 
 def by_hand(q, k, v, largest=lambda s: s.amax(-1, keepdim=True)):
-    e = q @ k.mT / q.shape[2] ** 0.5
+    e = q @ k.mT / q.shape[-1] ** 0.5
     e = (e - largest(e)).exp()
-    return e / e.sum(2, keepdim=True) @ v
+    return e / e.sum(-1, keepdim=True) @ v
 
 
 def into_a_buffer(q, k, v):
     mixed = torch.zeros(v.shape)
-    for b in range(len(q)):
-        for i in range(q.shape[1]):
-            mixed[b, i] = (k[b] @ q[b, i] / q.shape[2] ** 0.5).softmax(0) @ v[b]
+    for i in range(q.shape[-2]):
+        scores = (k * q[..., i, None, :]).sum(-1) / q.shape[-1] ** 0.5
+        mixed[..., i, :] = (scores.softmax(-1)[..., None] * v).sum(-2)
     return mixed
+
+
+def image_by_image(q, k, v):
+    return torch.stack([self_attend(*one) for one in zip(q, k, v, strict=True)])
+
+
+def soft_scores(q, k):
+    return q @ k.mT / q.shape[-1] ** 0.5
+
+
+def soft_weights(q, k):
+    return soft_scores(q, k).softmax(-1)
 
 
 QUERIES = torch.ones(7, 5, dtype=torch.float64)
@@ -42,6 +54,12 @@ def of_the_notebook(q, k, v):
 
 
 WRONG_SELF = {  # beside those of the tables
+    "axes counted from the front": (lambda q, k, v: (q @ k.mT / q.shape[2] ** 0.5).softmax(2) @ v, "of three axes"),
+    "transpose from the front": (lambda q, k, v: self_attend(q, k.transpose(1, 2).mT, v), "of three axes"),
+    "einsum of a batch": (lambda q, k, v: torch.einsum("bij,bjc->bic", soft_weights(q, k), v), "of three axes"),
+    "two axes": (lambda q, k, v: (q @ k.t() / q.shape[1] ** 0.5).softmax(1) @ v, "of two axes, as (N, d), but not"),
+    "two axes, softmax only": (lambda q, k, v: soft_scores(q, k).softmax(1) @ v, "of two axes"),
+    "image by image": (image_by_image, "but not for two, as (N, d)"),
     "weights only": (lambda q, k, v: (q @ k.mT).softmax(2), "matrix of weights itself"),
     "inner axes": (lambda q, k, v: (q.mT @ k).softmax(2), "positions are gone"),
     "no transpose": (lambda q, k, v: (q @ k).softmax(2) @ v, "has to be transposed?"),
@@ -59,7 +77,7 @@ WRONG_SELF = {  # beside those of the tables
 
 # --------------------------------------------------------------------------------------------------- exercise 2
 def kernel(q, k, v):
-    return q @ (k.mT @ v) / (q * k.sum(1, keepdim=True)).sum(2, keepdim=True)
+    return q @ (k.mT @ v) / (q * k.sum(-2, keepdim=True)).sum(-1, keepdim=True)
 
 
 def linear_attend(q, k, v):
@@ -68,34 +86,47 @@ def linear_attend(q, k, v):
 
 def linear_einsum(q, k, v):
     q, k = (torch.where(x > 0, x + 1, x.clamp(max=0).exp()) for x in (q, k))
-    above = torch.einsum("bnd,bdc->bnc", q, torch.einsum("bmd,bmc->bdc", k, v))
-    return above / torch.einsum("bnd,bd->bn", q, k.sum(1))[..., None]
+    above = torch.einsum("...nd,...dc->...nc", q, torch.einsum("...md,...mc->...dc", k, v))
+    return above / torch.einsum("...nd,...d->...n", q, k.sum(-2))[..., None]
 
 
 def with_a_column_of_ones(q, k, v):
-    both = phi(q) @ (phi(k).mT @ torch.cat([v, torch.ones_like(v[..., :1])], 2))
+    both = phi(q) @ (phi(k).mT @ torch.cat([v, torch.ones_like(v[..., :1])], -1))
     return both[..., :-1] / both[..., -1:]
 
 
 def bit_by_bit(q, k, v):
-    return torch.cat([linear(some, k, v) for some in q.split(100, 1)], 1)
+    return torch.cat([linear(some, k, v) for some in q.split(100, -2)], -2)
 
 
 def fixed_divisor(q, k, v):
     q, k = phi(q), phi(k)
-    return q @ (k.mT @ v) / (q * k.sum(1, keepdim=True)).sum(2, keepdim=True).detach()
+    return q @ (k.mT @ v) / (q * k.sum(-2, keepdim=True)).sum(-1, keepdim=True).detach()
+
+
+def of_a_batch(q, k, v):
+    q, k = phi(q), phi(k)
+    return q @ (k.mT @ v) / (q * k.sum(1, keepdim=True)).sum(2, keepdim=True)
+
+
+def of_the_page(q, k, v):
+    q, k = phi(q), phi(k)
+    return q @ (k.t() @ v) / (q @ k.sum(0))[:, None]
 
 
 WRONG_LINEAR = {  # beside those of the tables
+    "axes counted from the front": (of_a_batch, "of three axes, as (B, N, d), but not inside a module"),
+    "two axes": (of_the_page, "of two axes, as (N, d), but not for a batch"),
+    "two axes, keepdim": (lambda q, k, v: phi(q) @ (phi(k).mT @ v) / (phi(q) @ phi(k).sum(0))[:, None], "of two axes"),
     "N × N": (linear, "matrix of all pairs"),
     "N × N in pieces": (bit_by_bit, "bit by bit"),
-    "bare product": (lambda q, k, v: q @ (k.mT @ v), "sum near 0. And: the normaliser"),
+    "bare product": (lambda q, k, v: q @ (k.mT @ v), "sum near 0. And: the normalizer"),
     "softmax on queries, keys bare": (lambda q, k, v: kernel(q.softmax(2), k, v), "And: on the queries: a softmax"),
     "summary only": (lambda q, k, v: phi(k).mT @ v, "summary of all"),
     "transpose forgotten": (lambda q, k, v: phi(q) @ (phi(k) @ v), "has to be transposed?"),
     "no keepdim, matrix product": (lambda q, k, v: phi(q) @ (phi(k).mT @ v) / (phi(q) @ phi(k).sum(1)), "keepdim=True"),
     "no keepdim": (lambda q, k, v: phi(q) * phi(k).sum(1), "positions meet images"),
-    "normaliser detached": (fixed_divisor, "part of the gradient"),
+    "normalizer detached": (fixed_divisor, "part of the gradient"),
 }
 
 
@@ -190,7 +221,7 @@ WRONG_MODULES = {  # beside those of the tables
     "dropout": (wrong(mix=lambda m, x: F.dropout(Repaired.mix(m, x), 0.1, m.training)), "two calls"),
     "tokens out": (wrong(forward=lambda m, x: m.cut(x)), "find back to H × W"),
     "batch squeezed": (wrong(cut=lambda m, x: x.flatten(2).squeeze(0).t()), "The batch is an axis, too"),
-    "normaliser detached": (wrong(attend=lambda m, q, k, v: fixed_divisor(q, k, v)), "part of the gradient"),
+    "normalizer detached": (wrong(attend=lambda m, q, k, v: fixed_divisor(q, k, v)), "part of the gradient"),
     "float32": (wrong(forward=lambda m, x: x.float() + m.mix(x).float()), "leave out .float()"),
     "no default": (wrong(__init__=lambda m, in_dim, reduction: Repaired.__init__(m, in_dim, reduction)), "missing 1"),
 }  # fmt: skip
