@@ -62,8 +62,13 @@ def test_a_run_says_first_what_will_happen_and_a_line_per_epoch(pets, tmp_path, 
     train.main(["run", "--train", str(pets), *WORDS, "--folder", str(tmp_path / "run")])
     said = capsys.readouterr().out
     assert said.index("3 epochs of 6 steps with 8 images: 18") < said.index("epoch 1/3")
-    for line in ("small_cnn, attention cbam", "places of 16×16: 48 to train on, 12 to choose the epoch by", "epoch 3/3  train",
-                 "3: fire, sea, wood, 16 images each", "adam, learning rate 0.001, plateau"):  # fmt: skip
+    for line in (
+        "small_cnn, attention cbam",
+        "places of 16×16: 48 to train on, 12 to choose the epoch by",
+        "3: fire, sea, wood, 16 images each",
+        "adam, learning rate 0.001, plateau",
+        "epoch 3/3  train",
+    ):
         assert line in said
     assert "% of 12 validation images right after epoch " in said and ", which these images have chosen." in said
 

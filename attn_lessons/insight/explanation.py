@@ -56,7 +56,7 @@ def draw_gates(image: torch.Tensor, seen: dict[str, dict[str, torch.Tensor]], ax
         ax.plot(position, gate.sort().values.cpu(), color=str(0.75 - 0.75 * (i + 1) / len(channels)), label=name)
     if not channels:
         ax.set_axis_off()
-        ax.set_title("no gates: attention " + ("of another kind" if seen else "none"))
+        ax.set_title("attention without gates" if seen else "no attention")
         return "it has no gates"
     ax.set(title="gates of the channels", xlabel="% of the channels, by their gate", ylabel="gate")
     if len(channels) <= 4:

@@ -128,7 +128,8 @@ def bars(rates: pd.DataFrame, of: str):
 
     from .. import style
 
-    fig, ax = plt.subplots(figsize=(7, max(2.2, min(16, 0.8 + 0.32 * len(rates)))))
+    few = len(rates) <= 40
+    fig, ax = plt.subplots(figsize=(7, 1.2 + (0.32 if few else 0.18) * len(rates)))
     low, high = rates.accuracy - rates.low, rates.high - rates.accuracy
     ax.errorbar(
         rates.accuracy,
@@ -144,5 +145,5 @@ def bars(rates: pd.DataFrame, of: str):
         ylim=(-0.6, len(rates) - 0.4),
         xlabel=f"accuracy on {of} images, with its 95 % confidence interval",
     )
-    ax.set_yticks(range(len(rates)), names, fontsize=11 if len(rates) <= 40 else 6)
+    ax.set_yticks(range(len(rates)), names, fontsize=11 if few else 8)
     return fig
