@@ -18,8 +18,9 @@ from scipy import stats
 from attn_lessons import train
 from attn_lessons.models import trained
 from attn_lessons.train import command as command_line
-from attn_lessons.train import networks, sets, sweep
-from attn_lessons.train.findings import draw_findings, findings
+from attn_lessons.train import drawings, networks, sets
+from attn_lessons.train.drawings import draw_findings
+from attn_lessons.train.findings import findings
 from attn_lessons.training import RECIPES, evaluate, recorded, recording
 from attn_lessons.training.log import alone_in, alone_with
 
@@ -28,7 +29,7 @@ from attn_lessons.training.log import alone_in, alone_with
 def tiny(monkeypatch):
     monkeypatch.setattr(sets, "GLYPHWORLD_TRAIN", 8)
     monkeypatch.setattr(sets, "GLYPHWORLD_TEST", 5)
-    monkeypatch.setattr(sweep, "draw_findings", lambda *_: None)  # which takes as long as everything else
+    monkeypatch.setattr(drawings, "draw_findings", lambda *_: None)  # which takes as long as everything else
     for name, recipe in RECIPES.items():
         monkeypatch.setitem(RECIPES, name, replace(recipe, epochs=1, batch_size=4))
     threads = torch.get_num_threads()
@@ -202,10 +203,10 @@ def test_two_sweeps_never_write_into_one_table(tmp_path):
 
 # ------------------------------------------------------------------------------------------ what was found
 def test_a_sweep_ends_with_intervals_and_a_picture(tmp_path, command, capsys, monkeypatch):
-    monkeypatch.setattr(sweep, "draw_findings", draw_findings)
+    monkeypatch.setattr(drawings, "draw_findings", draw_findings)
     command(tmp_path / "x.csv", *GLYPHS[:3], "key", "frames", "--attention", "none", "se", "--seeds", 2)
     said = capsys.readouterr().out
-    assert "2 variants × 2 seeds × 2 set(s) of images of 8: 1 epochs each with 4 images a step" in said
+    assert "2 variants × 2 seeds × 2 set(s) of 8 images: 1 epochs with 4 images a step" in said
     assert " gain_low " in said and str(tmp_path / "x_summary.png") in said
     with Image.open(tmp_path / "x_summary.png") as picture:
         assert picture.format == "PNG" and "95 % intervals" in picture.text["Description"]

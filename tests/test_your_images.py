@@ -143,8 +143,10 @@ def test_what_can_be_checked_first_is_checked_first(words, says, pets, tmp_path,
 def test_weights_that_could_not_be_written_are_found_before_training(pets, tmp_path, monkeypatch, capsys):
     no_images_are_read(monkeypatch)
     (tmp_path / "old.safetensors").write_bytes(b"dear")
+    (tmp_path / "table.csv").write_bytes(b"dear")
     words = ["run", "--train", pets, *WORDS, "--folder", tmp_path / "run", "--weights"]
     refused([*words, tmp_path / "old.safetensors"], r"old\.safetensors exists already: name another")
+    refused([*words, tmp_path / "table.safetensors"], r"table\.csv exists already: name another")
     refused([*words, tmp_path / "old.safetensors" / "x.safetensors"], "old.safetensors")
     assert (tmp_path / "old.safetensors").read_bytes() == b"dear"
     with pytest.raises(SystemExit):

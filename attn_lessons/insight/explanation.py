@@ -27,7 +27,7 @@ def explained(network: nn.Module, photo: str | os.PathLike) -> tuple[Figure, str
     with watch(network) as seen:
         best = class_probabilities(network, small).iloc[0].nlargest(1)
     shown = for_paper(read_photograph(photo))
-    answer = f"{best.index[0]}, {best.iloc[0]:.0%}"
+    answer = f"{best.index[0]}, {100 * best.iloc[0]:.0f} %"
     fig, axes = plt.subplots(1, 3, figsize=(13, 4.2))
     style.show_image(shown, axes[0], Path(photo).name)
     overlay(shown, cam(network, small)[0], axes[1], f"Grad-CAM: {answer}")

@@ -49,6 +49,6 @@ def some_of(names: list[str] | tuple[str, ...], most: int = 6) -> str:
 def say_epoch(row: dict[str, float], of: int) -> None:
     """One line after an epoch."""
     accuracies = {name: row.get(f"{name}_accuracy") for name in ("train", "validation", "test")}
-    right = "  ".join(f"{name} {value:6.1%}" for name, value in accuracies.items() if value is not None)
+    right = "  ".join(f"{name} {100 * value:5.1f} %" for name, value in accuracies.items() if value is not None)
     epoch = f"epoch {row['epoch']:>{len(str(of))}}/{of}"
     tqdm.write(f"{epoch}  {right}  loss {row['train_loss']:.3f}  {row['seconds']:.1f} s")

@@ -24,11 +24,10 @@ def main(settings: Settings) -> None:
     from .. import style
     from ..insight.explanation import explained
 
-    photos = photographs_in(settings.photo)
+    photos, (network, _) = photographs_in(settings.photo), trained(settings.run)
     files = [must_be_new(settings.out / f"{photo.stem}.png", "--out") for photo in photos]
     if len(set(files)) < len(files):
         raise ValueError("two of these photographs have the same name: explain them one after the other.")
-    network, _ = trained(settings.run)
     style.use()
     for photo, file in zip(photos, files, strict=True):
         figure, alt = explained(network, photo)

@@ -37,7 +37,10 @@ def main(settings: Settings) -> None:
             bar.update(len(photos[i : i + AT_ONCE]))
     table = pd.DataFrame(rows, columns=["file", "rank", "class", "probability"])
     for file, top in table.groupby("file", sort=False):
-        print(f"{file}  " + "  ".join(f"{name} {p:.1%}" for name, p in zip(top["class"], top.probability, strict=True)))
+        print(
+            f"{file}  "
+            + "  ".join(f"{name} {100 * p:.1f} %" for name, p in zip(top["class"], top.probability, strict=True))
+        )
     if settings.out:
         table.to_csv(settings.out, index=False, float_format="%.4f")
     if skipped := len(photos) - table.file.nunique():

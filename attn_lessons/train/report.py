@@ -7,8 +7,6 @@ import pandas as pd
 
 from .options import Command, argument, option
 
-MOST_NUMBERS = 20  # classes up to which the confusion matrix shows its counts
-
 
 @dataclass(kw_only=True)
 class Settings(Command):
@@ -37,7 +35,7 @@ def main(settings: Settings) -> None:
     draw(out, epochs, confused, rates, of)
     worst = rates.iloc[0]
     mixed = f", most often taken for {worst.taken_for}" if worst.taken_for else ""
-    print(f"{(answers.label == answers.predicted).mean():.1%} of {len(answers):,} {of} images right.")
+    print(f"{100 * (answers.label == answers.predicted).mean():.2f} % of {len(answers):,} {of} images right.")
     print(f"Hardest class: {rates.index[0]}, {worst.right} of {worst.images} right{mixed}.")
     print(f"{out}: {', '.join(sorted(file.name for file in out.iterdir()))}")
 
@@ -63,7 +61,7 @@ def damaged(path: Path, why: str) -> ValueError:
 
 
 def per_class(confused: pd.DataFrame) -> pd.DataFrame:
-    """Images, right ones, accuracy its 95 % confidence interval (Wilson's), and what it is most often taken for."""
+    """Images, right ones, accuracy, its 95 % confidence interval (Wilson's), and what it is most often taken for."""
     from scipy.stats import binomtest
 
     rows = {}
@@ -77,73 +75,9 @@ def per_class(confused: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw(out: Path, epochs: pd.DataFrame, confused: pd.DataFrame, rates: pd.DataFrame, of: str) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")  # no window, no display
-    from .. import style
+    from .drawings import bars, curves, matrix, style
 
     style.use()
-    style.save(curves(epochs), out / "curves.png", Description="Loss and accuracy of each epoch.")
+    style.save(curves(epochs), out / "curves.png", Description="Loss and accuracy after each epoch.")
     style.save(matrix(confused, of), out / "confusion.png", Description="Which classes are taken for which.")
-    style.save(bars(rates, of), out / "classes.png", Description="Accuracy of each class with its interval.")
-
-
-def curves(epochs: pd.DataFrame):
-    import matplotlib.pyplot as plt
-
-    from .. import style
-
-    fig, axes = plt.subplots(1, 2, figsize=(11, 3.8))
-    for ax, what in zip(axes, ("loss", "accuracy"), strict=True):
-        for name, color in (("train", style.GREY), ("validation", style.BLUE), ("test", style.ORANGE)):
-            if f"{name}_{what}" in epochs:
-                ax.plot(epochs.epoch, epochs[f"{name}_{what}"], "o-", ms=3, color=color, label=name)
-        ax.set(xlabel="epoch", ylabel=what)
-        ax.xaxis.get_major_locator().set_params(integer=True)
-    if "validation_accuracy" in epochs:
-        best = epochs.epoch[epochs.validation_accuracy.idxmax()]
-        axes[1].axvline(best, color=style.BLUE, ls=":", label=f"kept: epoch {best}")
-    axes[1].legend(fontsize=10, frameon=False)
-    return fig
-
-
-def matrix(confused: pd.DataFrame, of: str):
-    import matplotlib.pyplot as plt
-    import seaborn as sns
-
-    n = len(confused)
-    fig, ax = plt.subplots(figsize=(max(4.5, min(14, 1.5 + 0.6 * n)), max(3.8, min(13, 0.9 + 0.5 * n))))
-    parts = confused.div(confused.sum(axis=1).clip(lower=1), axis=0)
-    counts = confused if n <= MOST_NUMBERS else None
-    sns.heatmap(parts, ax=ax, vmin=0, vmax=1, cmap="viridis", annot=counts, fmt="d" if n <= MOST_NUMBERS else "",
-                cbar_kws={"label": "part of the class"}, square=True)  # fmt: skip
-    ax.tick_params("x", rotation=90 if n > 3 else 0)
-    ax.tick_params("y", rotation=0)
-    ax.set(xlabel="predicted", ylabel="label", title=f"{confused.to_numpy().sum():,} {of} images")
-    return fig
-
-
-def bars(rates: pd.DataFrame, of: str):
-    import matplotlib.pyplot as plt
-
-    from .. import style
-
-    few = len(rates) <= 40
-    fig, ax = plt.subplots(figsize=(7, 1.2 + (0.32 if few else 0.18) * len(rates)))
-    low, high = rates.accuracy - rates.low, rates.high - rates.accuracy
-    ax.errorbar(
-        rates.accuracy,
-        range(len(rates)),
-        xerr=[low.clip(lower=0), high.clip(lower=0)],
-        fmt="o",
-        color=style.BLUE,
-        capsize=3,
-    )
-    names = [f"{name} ({n})" for name, n in zip(rates.index, rates.images, strict=True)]
-    ax.set(
-        xlim=(-0.02, 1.02),
-        ylim=(-0.6, len(rates) - 0.4),
-        xlabel=f"accuracy on {of} images, with its 95 % confidence interval",
-    )
-    ax.set_yticks(range(len(rates)), names, fontsize=11 if few else 8)
-    return fig
+    style.save(bars(rates, of), out / "classes.png", Description="The accuracy of each class, with its interval.")

@@ -41,6 +41,7 @@ class Settings(Training):
 def main(settings: Settings) -> None:
     if settings.weights:
         must_be_new(settings.weights, "--weights")
+        must_be_new(settings.weights.with_suffix(".csv"), "--weights")
     must_not_have_ended_otherwise(settings)
     settings.check(settings.attention)
     sets = images(settings)
@@ -52,11 +53,10 @@ def main(settings: Settings) -> None:
     if first:
         print(announcement(model, sets, recipe, settings))
     say = partial(say_epoch, of=recipe.epochs)
-    fitted = fit(
-        model, sets.train, sets.test, recipe, settings.seed, settings.folder, sys.stdout.isatty(), sets.validation, say
-    )
+    bar = sys.stdout.isatty()
+    log = fit(model, sets.train, sets.test, recipe, settings.seed, settings.folder, bar, sets.validation, say)
     if first:
-        finish(model, sets, fitted.epochs, settings)
+        finish(model, sets, log.epochs, settings)
 
 
 def images(settings: Settings) -> Sets:
@@ -67,11 +67,13 @@ def images(settings: Settings) -> Sets:
 
 def must_not_have_ended_otherwise(settings: Settings) -> None:
     """Refuse a folder whose run has ended after another number of epochs, and say how to train on."""
-    if (settings.folder / LAST).exists():
-        ended, wanted = weights_and_about(settings.folder / LAST)[1]["run"]["epochs"], settings.recipe().epochs
-        if ended != wanted:
-            go_on = f"to train on from its weights, name another --folder and say --init {settings.folder}"
-            raise ValueError(f"{settings.folder} holds a run of {ended} epochs, and this one has {wanted}: {go_on}.")
+    try:
+        ended = weights_and_about(settings.folder / LAST)[1]["run"]["epochs"]
+    except (FileNotFoundError, ValueError):  # it has not ended, or its file is damaged and will be written anew
+        return
+    if ended != settings.recipe().epochs:
+        has = f"{settings.folder} holds a run of {ended} epochs, and this one has {settings.recipe().epochs}"
+        raise ValueError(f"{has}: to train on from there, name another --folder and say --init {settings.folder}.")
 
 
 def finish(model: torch.nn.Module, sets: Sets, epochs: pd.DataFrame, settings: Settings) -> None:
@@ -82,13 +84,9 @@ def finish(model: torch.nn.Module, sets: Sets, epochs: pd.DataFrame, settings: S
     answers = pd.concat([answers_to(model, some).assign(set=name) for name, some in measured.items()])
     answers.to_csv(settings.folder / "predictions.csv", index=False, float_format="%.4f")
     for name, rows in answers.groupby("set"):
-        right, chosen = (
-            (rows.label == rows.predicted).mean(),
-            ", which these images have chosen" * (name == "validation"),
-        )
-        print(
-            f"{sets.train.name}: {right:.2%} of {len(rows):,} {name} images right after epoch {about['epoch']}{chosen}."
-        )
+        right = f"{100 * (rows.label == rows.predicted).mean():.2f} % of {len(rows):,} {name} images right"
+        chosen = ", which these images have chosen" if name == "validation" else ""
+        print(f"{sets.train.name}: {right} after epoch {about['epoch']}{chosen}.")
     if settings.weights:
         figures = {name: round(value, 4) for name, value in about.items() if name.endswith("_accuracy")}
         save_weights(model, settings.weights, figures | {"epoch": about["epoch"]})

@@ -14,7 +14,7 @@ from ..datasets import ImageSet
 from ..training.checkpoint import image_fingerprints
 from ..training.recording import pointing, record
 from . import networks
-from .findings import draw_findings, findings
+from .findings import findings
 from .options import UsageError, count, option, required
 from .sets import photographs, puzzle
 from .settings import VARIANTS, Training
@@ -43,9 +43,9 @@ def main(settings: Settings) -> None:
     describe = partial(networks.describe, num_classes=len(train.classes), settings=settings)
     variants = {name: partial(networks.build, describe(name), settings) for name in settings.attention}
     score = pointing if settings.network == "glyph_net" and settings.puzzles else None
+    runs = f"{len(variants)} variants × {settings.seeds} seeds × {len(data)} set(s) of {len(train):,} images"
     print(
-        f"{len(variants)} variants × {settings.seeds} seeds × {len(data)} set(s) of images of {len(train):,}: "
-        f"{recipe.epochs} epochs each with {recipe.batch_size} images a step, on the {settings.device.type.upper()}."
+        f"{runs}: {recipe.epochs} epochs with {recipe.batch_size} images a step, on the {settings.device.type.upper()}."
     )
     record(settings.out, variants, data, recipe, settings.seeds, about, score)
     tell(settings.out)
@@ -54,10 +54,12 @@ def main(settings: Settings) -> None:
 def tell(out: Path) -> None:
     """Print what was found, with its uncertainty, and draw it beside the table."""
     runs = pd.read_csv(out, dtype={"data": str, "variant": str}, keep_default_na=False)
-    print(findings(runs).to_string(float_format="{:.3f}".format, index=False))
+    print(findings(runs).to_string(float_format="{:.3f}".format, index=False, na_rep=""))
     if runs.seed.nunique() == 1:
         print("One seed says nothing about luck: --seeds 5 gives intervals.")
         return
+    from .drawings import draw_findings
+
     picture = out.with_name(f"{out.stem}_summary.png")
     draw_findings(runs, picture)
     print(f"{out} · {picture}")
