@@ -69,26 +69,6 @@ def heat(weights: torch.Tensor, ax: Axes, title: str = "", low: float = 0.0, hig
     return ax
 
 
-def show_features(maps: torch.Tensor, contributions: torch.Tensor, ax: Axes, most: int = 8) -> Axes:
-    """The feature maps (C, h, w) of one image with the largest contributions to the class, the largest first.
-
-    Above each map: its channel, and its fraction of the sum of absolute contributions. Each has a colour scale of its
-    own.
-    """
-    from torchvision.utils import make_grid
-
-    best, fraction = contributions.abs().argsort(descending=True)[:most], contributions / contributions.abs().sum()
-    columns, gap = min(4, len(best)), 2 + maps.shape[1] // 4
-    grid = make_grid(maps[best, None], columns, gap, normalize=True, scale_each=True, pad_value=float("nan"))
-    ax.imshow(grid[0].cpu().numpy(), cmap=HEAT)
-    for i, channel in enumerate(best.tolist()):
-        row, column = divmod(i, columns)
-        x, y = gap + column * (maps.shape[2] + gap), gap + row * (maps.shape[1] + gap)
-        ax.text(x, y - 1, f"{channel}: {fraction[channel]:+.0%}", fontsize=10, va="bottom")
-    ax.set_axis_off()
-    return ax
-
-
 def numbers(
     values: torch.Tensor,
     ax: Axes,

@@ -17,11 +17,12 @@ from .. import __version__
 from ..datasets import ImageSet, image_folder
 from ..datasets.folder import is_image, opened
 from ..models import trained
-from .cam import METHODS, cam
+from .cam import cam
 from .localise import localisation
 
 NETWORK = "photographs_vgg"
 SIZE, PAIRS = 64, 300
+MAPS = {"Grad-CAM": "gradcam", "mean of channels": "mean_of_channels"}
 
 
 def boxed(images: Path, boxes: Path, names: Path, classes: list[str]) -> ImageSet:
@@ -67,33 +68,29 @@ def side_by_side(photographs: ImageSet, pairs: int = PAIRS) -> tuple[ImageSet, t
 
 
 def scores(photographs: ImageSet) -> pd.DataFrame:
-    """The localisation scores of `NETWORK`: one row per set of images, map and score."""
+    """The localisation scores of `NETWORK`: one row for each set of images, map, class asked about, and score."""
     network, tables = trained(NETWORK)[0], {}
     pairs, right = side_by_side(photographs)
-    for method in METHODS:
+    for name, method in MAPS.items():
         maps = cam(network, photographs.images, photographs.labels, method)
-        tables["one photograph", method, "its class"] = localisation(maps, photographs.masks["object"])
-        for name, labels in (("class of the left half", pairs.labels), ("class of the right half", right)):
+        tables["one photograph", name, "its own"] = localisation(maps, photographs.masks["object"])
+        for half, labels in (("left", pairs.labels), ("right", right)):
             maps = cam(network, pairs.images, labels, method)
-            tables["two side by side, left half", method, name] = localisation(maps, pairs.masks["object"])
-    long = pd.concat(tables, names=["images", "map", "asked about", "score of"])
-    return (
-        long.round(4)
-        .reset_index()
-        .assign(n=lambda t: t.images.map(lambda k: len(photographs if k[0] == "o" else pairs)))
-    )
+            tables["left half of two", name, half] = localisation(maps, pairs.masks["object"])
+    return pd.concat(tables, names=["object", "map", "class", "score of"]).round(4).reset_index()
 
 
 def main(arguments: list[str]) -> None:
     images, boxes, names, out = map(Path, arguments)
     _, about = trained(NETWORK)
     torch.set_num_threads(1)
-    scores(boxed(images, boxes, names, about["classes"])).to_csv(out, index=False)
+    photographs = boxed(images, boxes, names, about["classes"])
+    scores(photographs).to_csv(out, index=False)
     words = [path.name for path in (images, boxes, names)]
     header = {
         "command": " ".join(["python -m attn_lessons.insight.boxes", *words, f"results/{out.name}"]),
         "network": NETWORK,
-        "images": "validation images of ten classes of Tiny-ImageNet, 64×64, with one box each",
+        "images": f"{len(photographs)} validation images of ten classes of Tiny-ImageNet, 64×64; {PAIRS} pairs of them",
         "seeds": 1,
         "date": datetime.date.today().isoformat(),
         "hardware": f"CPU ({platform.machine()})",

@@ -1,4 +1,4 @@
-"""GlyphNet: a network with a small receptive field, so that only attention can bring in the rest of the image.
+"""GlyphNet: a small receptive field and a linear head, so that attention has to bring in the rest of the image.
 
 Introduced in lesson 01.
 """
