@@ -22,7 +22,7 @@ from attn_lessons.insight.explanation import explained
 from attn_lessons.models import load_matching, trained
 from attn_lessons.models.weights import weights_and_about
 from attn_lessons.train import networks, run
-from attn_lessons.train.command import from_shell
+from attn_lessons.train.command import from_shell, parse
 from attn_lessons.train.report import per_class
 from attn_lessons.training import evaluate
 
@@ -253,6 +253,13 @@ def test_after_is_for_networks_of_the_course_too_and_for_a_vgg_start(pets, tmp_p
     assert about["arguments"]["start"] == "identity" and "attached" not in about
 
 
+@pytest.mark.parametrize("name", ["mobilenet_v3_small", "regnet_x_400mf", "shufflenet_v2_x0_5", "convnext_tiny"])
+def test_other_networks_of_torchvision_are_tried_out_without_numbers(name, tmp_path):
+    """A RegNet needs some to be built at all."""
+    _, settings = parse(["run", "--train", "x", "--folder", str(tmp_path), "--network", name, "--size", "64"])
+    networks.try_out("none", settings)
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -361,6 +368,11 @@ def test_a_photograph_that_cannot_be_read_is_said_and_the_others_are_answered(fi
     refused(["predict", finished, bad, good], "1 of 2 photographs could not be read: see above")
     said = capsys.readouterr()
     assert "bad.png is not an image that can be read" in said.err and "good.png  sea" in said.out
+    bad.write_text("no image")
+    refused(["predict", finished, bad], "could not be read")
+    assert (
+        "bad.png is not an image that can be read (it is of no kind that Pillow reads here)" in capsys.readouterr().err
+    )
     refused(["predict", finished, tmp_path / "nowhere.png"], "no photograph and no folder at")
     refused(["predict", tmp_path / "nowhere", good], "no trained network")
 

@@ -38,7 +38,7 @@ def test_the_page_runs(tmp_path, monkeypatch, capsys):
     capsys.readouterr()
     exec(compile("".join(re.findall(r"```python\n(.*?)```", PAGE, re.S)), "your_images.md", "exec"), {})
     said = capsys.readouterr().out
-    assert "cat" in said and "dog" in said
+    assert "cat" in said and "dog" in said and Path("where.png").exists()
 
 
 def test_every_command_on_the_page_is_one():

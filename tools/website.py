@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 HEADING = re.compile(r"#{1,4} (.+)")
 LINK = re.compile(r"\[([^]]*)\]\([^)]*\)")
 PACKAGES = ("attention", "models", "datasets", "training", "insight", "check", "lesson")  # what their __all__ names
-MODULES = ("insight.cam", "measure", "results", "style")
+MODULES = ("insight.cam", "insight.explanation", "measure", "results", "style")
 
 
 def with_anchors(lesson, stem: str, figures: Path) -> list[str]:

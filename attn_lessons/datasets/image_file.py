@@ -48,7 +48,10 @@ def read_image(data: bytes, size: tuple[int, int] | None = None) -> torch.Tensor
     size : (int, int), optional
         Height and width to resize to, whatever the proportions. Default: as it is.
     """
-    image = Image.open(io.BytesIO(data))
+    try:
+        image = Image.open(io.BytesIO(data))
+    except UnidentifiedImageError:
+        raise ValueError("it is of no kind that Pillow reads here") from None
     if size:
         image.draft("RGB", (2 * size[1], 2 * size[0]))  # a large JPEG is decoded at a fraction of its size
     image = opaque(eight_bits(ImageOps.exif_transpose(image)))

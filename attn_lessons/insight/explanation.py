@@ -22,7 +22,26 @@ ON_PAPER = 480  # pixels: the longer side of a photograph in a figure
 
 
 def explained(network: nn.Module, photo: str | os.PathLike) -> tuple[Figure, str]:
-    """A figure: the photograph, Grad-CAM of its class over it, and the gates of the attention; and its alt text."""
+    """Draw a photograph, Grad-CAM of its most probable class over it, and the gates of the attention.
+
+    Parameters
+    ----------
+    network : nn.Module
+        As for `attn_lessons.insight.classify`.
+    photo : path
+        Shown in its own proportions; the network sees it resized to a square.
+
+    Returns
+    -------
+    (matplotlib.figure.Figure, str)
+        The figure, and its alt text. The gates are the last spatial ones, over the photograph; of attention that has
+        none, those of the channels, sorted.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If there is no image to read, or the network does not say how large its images are.
+    """
     small = read_photograph(photo, size_of_images(network))[None]
     with watch(network) as seen:
         best = class_probabilities(network, small).iloc[0].nlargest(1)

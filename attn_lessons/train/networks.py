@@ -71,8 +71,7 @@ def attached(variant: str, network: dict[str, object], settings) -> dict[str, ob
 
 @lru_cache
 def usual(network: str, num_classes: int, size: int) -> list[str]:
-    with torch.device("meta"):  # shapes without numbers
-        table = slots(build_network(network, {"num_classes": num_classes}), (3, size, size))
+    table = slots(without_numbers({"network": network, "arguments": {"num_classes": num_classes}}), (3, size, size))
     if not (table.usual != "").any():
         some = ", ".join(table.index[-3:])
         raise ValueError(f"--network {network}: say where attention goes, with --after and names such as {some}.")
@@ -101,16 +100,23 @@ def read_variant(variant: str, **common: object) -> dict[str, object]:
     return chosen
 
 
+def without_numbers(description: dict[str, object]) -> nn.Module:
+    """A network that knows its shapes and nothing else: quick to build, quick to run."""
+    try:
+        with torch.device("meta"):
+            return build_network(**description)
+    except NotImplementedError:  # a RegNet computes its widths
+        return build_network(**description).to("meta")
+
+
 def try_out(variant: str, settings) -> None:
     """Run the network once without its numbers: a mistake is found before any image is read."""
-    size = settings.size
-    with torch.device("meta"):
-        model = build_network(**describe(variant, 2, settings)).train()
-        try:
-            logits = model(torch.zeros(2, 3, size, size))
-        except (RuntimeError, AssertionError) as error:
-            why = f"{settings.network} cannot run on images of {size}×{size} ({error})"
-            raise ValueError(f"{why}: choose another --size.") from None
+    size, model = settings.size, without_numbers(describe(variant, 2, settings)).train()
+    try:
+        logits = model(torch.zeros(2, 3, size, size, device="meta"))
+    except (RuntimeError, AssertionError) as error:
+        why = f"{settings.network} cannot run on images of {size}×{size} ({error})"
+        raise ValueError(f"{why}: choose another --size.") from None
     if getattr(logits, "shape", None) != (2, 2):
         raise ValueError(f"--network {settings.network} gives more than logits while it trains: choose another.")
     with warnings.catch_warnings():
