@@ -41,7 +41,7 @@ def _expect_ready(network: nn.Module) -> None:
     expect(learns, "some weights cannot learn any more: leave requires_grad on.")
 
 
-# --------------------------------------------------------------------------------------------------- exercise 1
+# --------------------------------------------------------------------------------------------------- exercise 3
 KINDS = {nn.Conv2d: "a convolution", nn.ReLU: "a ReLU", nn.MaxPool2d: "a max pooling", type(None): "nothing"}
 SETTINGS = {  # of layers → what is right
     "out_channels": "the list says how many go out, and what comes stands before it",
@@ -66,7 +66,7 @@ def acts_as(mine: nn.Module | None, other: nn.Module | None) -> bool:
 
 @exercise("from a list to layers, with torchvision's order, numbers and shapes: its weights fit.")
 def check_vgg_features(attempt: Callable) -> None:
-    """Check exercise 1 of lesson 08: a function ``vgg_features(numbers)`` that returns an nn.Sequential."""
+    """Check exercise 3 of lesson 08: a function ``vgg_features(numbers)`` that returns an nn.Sequential."""
     for numbers in ([6, "M", 9, 7, "M"], [5, 3, "M", 7, "M", 5, 5, 5, "M"], [6, 8]):
         given, right, rows = f"the list {numbers}", vgg(numbers), []
         for _ in range(2):
@@ -95,10 +95,10 @@ def check_vgg_features(attempt: Callable) -> None:
         _expect_ready(row)
 
 
-# --------------------------------------------------------------------------------------------------- exercise 2
+# --------------------------------------------------------------------------------------------------- exercise 1
 @exercise("a module of its own before every pooling, and every weight still answers to its old name.")
 def check_with_attention(attempt: Callable) -> None:
-    """Check exercise 2 of lesson 08: a function ``with_attention(features, make)`` that returns a module."""
+    """Check exercise 1 of lesson 08: a function ``with_attention(features, make)`` that returns a module."""
     for numbers in ([7, 5, "M", 6, 5, "M"], [5, "M", 7, 6, "M", 3]):
         row, made, x = vgg(numbers), [], torch.randn(3, 3, 19, 22)
         old, wanted = copy.deepcopy(row), [n for n, after in pairwise(numbers) if after == "M"]
@@ -146,10 +146,10 @@ def _expect_same_names(state: dict[str, torch.Tensor], before: dict[str, torch.T
         )  # fmt: skip
 
 
-# --------------------------------------------------------------------------------------------------- exercise 3
+# --------------------------------------------------------------------------------------------------- exercise 2
 @exercise("Kaiming's weights and zero biases inside the attention; every other number is what it was.")
 def check_initialise_attention(attempt: Callable) -> None:
-    """Check exercise 3 of lesson 08: a function ``initialise_attention(model)`` that works in place."""
+    """Check exercise 2 of lesson 08: a function ``initialise_attention(model)`` that works in place."""
     for start, blocks in (("own", (4, 5)), ("identity", (5,))):
         model = VGG(11, 5, batch_norm=True, head="cifar", width=1 / 8, attention=Mixed, blocks=blocks, start=start)
         model = model if start == "own" else model.double()

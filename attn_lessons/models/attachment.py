@@ -1,6 +1,6 @@
 """Attention after any module of any network: torchvision's, timm's, your own. Nothing is renamed, nothing rewritten.
 
-Introduced in lesson 11; lesson 08 builds VGG with it.
+Introduced in lesson 08.
 """
 
 import inspect

@@ -1,6 +1,6 @@
 """Where attention can go in a network, found by one forward pass.
 
-Introduced in lesson 11.
+Introduced in lesson 08.
 """
 
 from collections.abc import Iterator

@@ -2,7 +2,7 @@
 
 Simonyan, Zisserman: Very Deep Convolutional Networks for Large-Scale Image Recognition. ICLR 2015.
 https://arxiv.org/abs/1409.1556
-Rebuilt step by step in lesson 08.
+Rebuilt in an exercise of lesson 08.
 """
 
 from collections.abc import Iterable

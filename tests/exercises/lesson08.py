@@ -10,7 +10,7 @@ from attn_lessons import check
 from attn_lessons.check.steps_vgg import FILL, INSERTED, RESULT, WEIGHTS, filled, inserted
 
 
-# --------------------------------------------------------------------------------------------------- exercise 1
+# --------------------------------------------------------------------------------------------------- exercise 3
 def features(numbers, pair=lambda *two: two, conv=nn.Conv2d, pool=lambda: nn.MaxPool2d(2), **options):
     """The solution, with its parts to be replaced."""
     layers, last = [], 3
@@ -58,7 +58,7 @@ WRONG_FEATURES = {
 }  # fmt: skip
 
 
-# --------------------------------------------------------------------------------------------------- exercise 2
+# --------------------------------------------------------------------------------------------------- exercise 1
 def slots(row):
     """Index of each pooling → the channels that come there."""
     return {i: row[i - 2].out_channels for i, layer in enumerate(row) if isinstance(layer, nn.MaxPool2d)}
@@ -120,7 +120,7 @@ WRONG_INSERTIONS = {  # beside those of the tables
 }  # fmt: skip
 
 
-# --------------------------------------------------------------------------------------------------- exercise 3
+# --------------------------------------------------------------------------------------------------- exercise 2
 KINDS = nn.Linear, nn.Conv1d, nn.Conv2d
 
 
