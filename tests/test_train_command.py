@@ -150,7 +150,7 @@ def test_rows_are_on_the_disk_before_a_run_dies(tmp_path, command, monkeypatch):
         return once(build, dataset, test, recipe, seed)
 
     monkeypatch.setattr(recording, "train_once", dies)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match=r"glyphs\.csv keeps the rows of the runs that have ended; the same"):
         command(out, *GLYPHS[:3], "--seeds", 2)
     assert [row.split(",")[:3] for row in out.read_text().split()[1:]] == [["key", "none", "0"], ["key", "se", "0"]]
 

@@ -266,6 +266,9 @@ def test_other_networks_of_torchvision_are_tried_out_without_numbers(name, tmp_p
         (["--network", "resnet81"], "none of the course's and none of torchvision's; similar are resnet18"),
         (["--start", "own"], "--start is of attention that is attached: say --after which module of small_cnn"),
         (["--width", "1"], "--width and --blocks are of a VGG, and this is a small_cnn"),
+        (["--init", "imagenet"], "nobody has trained a small_cnn on ImageNet"),
+        (["--data", "key"], "either --data, or --train"),
+        (["--validation", "1.5"], "'1.5' is not a fraction between 0 and 1, nor a folder"),
     ],
 )
 def test_options_that_do_not_go_together_come_with_the_usage(words, says, pets, tmp_path, capsys):
@@ -352,13 +355,16 @@ def test_two_lines_of_python(finished, tmp_path):
 def test_predict_writes_lines_and_a_table(finished, tmp_path, capsys):
     for name in COLOURS:
         photograph(tmp_path / "new" / f"{name}.png", name, 50)
+    (tmp_path / "new" / "phone.heic").write_bytes(b"")
     words = ["predict", str(finished), str(tmp_path / "new"), "--top", "2", "--out", str(tmp_path / "answers.csv")]
     train.main(words)
     table = pd.read_csv(tmp_path / "answers.csv")
     assert list(table) == ["file", "rank", "class", "probability"] and table["rank"].tolist() == [1, 2] * 3
     firsts = table[table["rank"] == 1]
     assert [Path(file).stem for file in firsts.file] == firsts["class"].tolist() == list(COLOURS)
-    assert len([line for line in capsys.readouterr().out.splitlines() if ".png  " in line and "%" in line]) == 3
+    said = capsys.readouterr().out
+    assert len([line for line in said.splitlines() if ".png  " in line and "%" in line]) == 3
+    assert "new: 4 files, 3 read, 1 skipped: 1 .heic." in said
     refused(words, r"answers\.csv exists already: name another with --out")
 
 
@@ -484,7 +490,9 @@ def test_ctrl_c_ends_with_130_and_a_sentence(pets, tmp_path, monkeypatch, capsys
     assert raised.value.code == 130 and capsys.readouterr().err == "attn_lessons.train: Training was stopped.\n"
 
 
-@pytest.mark.parametrize("kind", [FloatingPointError, Image.DecompressionBombError, PermissionError, ImportError])
+@pytest.mark.parametrize(
+    "kind", [FloatingPointError, Image.DecompressionBombError, PermissionError, torch.cuda.OutOfMemoryError]
+)
 def test_what_goes_wrong_is_one_sentence(kind, pets, tmp_path, monkeypatch):
     def fail(*_):
         raise kind("This went wrong.")

@@ -61,7 +61,8 @@ def image_folder(path: str | os.PathLike, size: int) -> ImageSet:
         of_class, wrapping = class_names(path, names)
         classes = sorted(set(of_class))
         images = decoded(path, names, read, size)
-    say_what_was_left_out(path, visible, files, names, {posixpath.join(wrapping, name) for name in classes})
+    say_what_was_skipped(path, files, names)
+    say_what_is_empty(path, visible, {posixpath.join(wrapping, name) for name in classes})
     labels = torch.tensor([classes.index(name) for name in of_class])
     return ImageSet(path.stem, images, labels, classes, files=tuple(names))
 
@@ -79,15 +80,19 @@ def decoded(path: Path, names: Sequence, read: Callable[[str], bytes], size: int
     return images
 
 
-def say_what_was_left_out(path: Path, visible: list[str], files: list[str], names: list[str], used: set[str]) -> None:
-    """One sentence about files that are no images, and one about folders beside the classes that hold none."""
+def say_what_was_skipped(path: Path, files: list[str], names: list[str]) -> None:
+    """One sentence that counts the `files` that are no images; `names` are those that are."""
     kinds = Counter(PurePosixPath(name).suffix.lower() or "without ending" for name in set(files) - set(names))
     if kinds:
         kinds = ", ".join(f"{n} {kind}" for kind, n in kinds.most_common())
         print(f"{path.name}: {len(files):,} files, {len(names):,} read, {len(files) - len(names):,} skipped: {kinds}.")
+
+
+def say_what_is_empty(path: Path, visible: list[str], used: set[str]) -> None:
+    """One sentence about folders beside the classes, `used`, that hold no images."""
     depth = min(name.count("/") for name in used)
-    empty = [name.rstrip("/") for name in visible if name.endswith("/") and name.count("/") == depth + 1]
-    if empty := sorted(set(empty) - used):
+    beside = {name.rstrip("/") for name in visible if name.endswith("/") and name.count("/") == depth + 1}
+    if empty := sorted(beside - used):
         print(f"{path.name}: no image in {', '.join(empty)}: not a class.")
 
 

@@ -172,7 +172,7 @@ def trained(name: str | os.PathLike) -> tuple[nn.Module, dict]:
     """
     path = Path(name) if os.path.exists(name) else find("trained network", "networks/*.safetensors", str(name))
     weights, about = weights_and_about(path)
-    if "network" not in about:
+    if not {"network", "arguments"} <= about.keys():
         raise ValueError(f"{path} does not say how its network is built: build it, and say load_matching(network, …).")
     network = build_network(about["network"], about["arguments"], about.get("attached", ()))
     network.load_state_dict(weights)

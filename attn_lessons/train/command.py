@@ -9,27 +9,20 @@ import sys
 from types import ModuleType
 
 from PIL.Image import DecompressionBombError
+from torch.cuda import OutOfMemoryError
 
 from . import explain, export, predict, report, run, sweep
 from .options import Command, UsageError, add_options
 
-COMMANDS = {"run": run, "sweep": sweep, "predict": predict, "explain": explain,
-            "report": report, "export": export}  # fmt: skip
-MISTAKES = (
-    ValueError,
-    TypeError,
-    OSError,
-    FloatingPointError,
-    ImportError,
-    DecompressionBombError,
-)  # one sentence each
+COMMANDS = {module.__name__.rpartition(".")[2]: module for module in (run, sweep, predict, explain, report, export)}
+MISTAKES = ValueError, TypeError, OSError, FloatingPointError, ImportError, DecompressionBombError, OutOfMemoryError
 
 
 def main(arguments: list[str] | None = None) -> None:
     """What ``python -m attn_lessons.train`` does with these words."""
     command, settings = parse(sys.argv[1:] if arguments is None else arguments)
     if command is not run and os.environ.get("WORLD_SIZE", "1") != "1":
-        raise ValueError(f"{name_of(command)} works in one process: start it without accelerate launch.")
+        raise ValueError("only run works in several processes: start this command without accelerate launch.")
     command.main(settings)
 
 
@@ -49,14 +42,10 @@ def parse(arguments: list[str]) -> tuple[ModuleType, Command]:
         parsers[name].error(str(error))
 
 
-def name_of(command: ModuleType) -> str:
-    return next(name for name, module in COMMANDS.items() if module is command)
-
-
 def from_shell() -> None:
     try:
         main()
-    except MISTAKES as error:
+    except MISTAKES as error:  # one sentence each
         sys.exit(f"attn_lessons.train: {error}")
     except KeyboardInterrupt as stop:
         print(f"attn_lessons.train: {stop or 'stopped.'}", file=sys.stderr)

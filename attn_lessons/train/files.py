@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from ..datasets.folder import hidden, say_what_was_skipped
 from ..datasets.image_file import files_under, is_image
 
 
@@ -14,13 +15,20 @@ def must_be_new(path: Path, option: str) -> Path:
 
 
 def photographs_in(paths: list[Path]) -> list[Path]:
-    """Each file itself, and of each folder the images in it; a path without anything is one sentence."""
+    """Each file itself, and of each folder the images in it."""
     found = []
     for path in paths:
         if not path.exists():
             raise FileNotFoundError(f"there is no photograph and no folder at {path}.")
-        inside = sorted(path / name for name in files_under(path) if is_image(name)) if path.is_dir() else [path]
-        if not inside:
-            raise ValueError(f"{path} holds no images.")
-        found += inside
+        found += photographs_under(path) if path.is_dir() else [path]
     return found
+
+
+def photographs_under(folder: Path) -> list[Path]:
+    """The images in a folder, sorted; what is skipped is said."""
+    files = [name for name in files_under(folder) if not name.endswith("/") and not hidden(name)]
+    names = sorted(filter(is_image, files))
+    if not names:
+        raise ValueError(f"{folder} holds no images.")
+    say_what_was_skipped(folder, files, names)
+    return [folder / name for name in names]

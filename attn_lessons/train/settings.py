@@ -15,8 +15,7 @@ from . import networks, sets
 from .options import Command, UsageError, count, option
 
 VARIANTS = "with options that differ from the default: deformable:offset_range=0,num_heads=8; deep is a control"
-ALIKE = ("images", "network", "width", "blocks", "reduction")  # what the rows of a recording have in common …
-ALIKE_IF_GIVEN = ("after", "start", "init")  # … and what was not there when the first ones were made
+ALIKE = ("images", "network", "width", "blocks", "reduction")  # what the rows of a recording have in common
 BATCHES = 16  # an epoch has at least so many, if the batch is not chosen
 
 
@@ -50,27 +49,40 @@ class Training(Command):
     threads: int = option("of the CPU", torch.get_num_threads(), type=count)
 
     def __post_init__(self):
-        if (self.data is None) == (self.train is None) or (self.data and self.test):
-            raise UsageError("say what to train on: either --data, or --train and, if you have one, --test.")
         self.puzzles = self.data if self.data and set(self.data) <= set(PUZZLES) else []
-        if self.data and len(self.data) > 1 and not self.puzzles:
-            chosen = f"choose one data set, or puzzles only ({', '.join(PUZZLES)})"
-            raise UsageError(f"--data {' '.join(self.data)}: {chosen}.")
         self.network = self.network or ("glyph_net" if self.puzzles else "small_cnn")
-        if wrong := networks.known_network(self.network):
-            raise UsageError(wrong)
-        if not self.network.startswith("vgg") and (self.width, self.blocks) != (None, None):
-            raise UsageError(f"--width and --blocks are of a VGG, and this is a {self.network}.")
         self.attaches = bool(self.after) or self.network not in networks.OURS
-        if self.start and not self.attaches and not self.network.startswith("vgg"):
-            raise UsageError(f"--start is of attention that is attached: say --after which module of {self.network}.")
-        if self.data and isinstance(self.validation, str):
-            raise UsageError(f"--validation {self.validation}: give a part, as 0.1, of {self.data[0]}.")
-        if self.data and self.size:
-            raise UsageError(f"--size is of images of yours, and those of {self.data[0]} have theirs.")
+        self.must_name_images()
+        self.must_name_a_network()
         self.name = self.name or (self.train and Path(self.train).stem)
         self.images = self.images or (sets.GLYPHWORLD_TRAIN if self.puzzles else None)
         self.size = self.size or self.usual_size()
+
+    def must_name_images(self) -> None:
+        """Refuse options of images that do not go together."""
+        data = " ".join(self.data or [])
+        if bool(data) == bool(self.train) or (data and self.test):
+            raise UsageError("say what to train on: either --data, or --train and, if you have one, --test.")
+        if " " in data and not self.puzzles:
+            raise UsageError(f"--data {data}: choose one data set, or puzzles only ({', '.join(PUZZLES)}).")
+        if data and isinstance(self.validation, str):
+            raise UsageError(f"--validation {self.validation}: give a part, as 0.1, of {data}.")
+        if data and self.size:
+            raise UsageError(f"--size is of images of yours, and those of {data} have theirs.")
+
+    def must_name_a_network(self) -> None:
+        """Refuse a network that there is not, and options of another one."""
+        vgg = self.network.startswith("vgg")
+        if wrong := networks.known_network(self.network):
+            raise UsageError(wrong)
+        if not vgg and (self.width, self.blocks) != (None, None):
+            raise UsageError(f"--width and --blocks are of a VGG, and this is a {self.network}.")
+        if self.start and not self.attaches and not vgg:
+            raise UsageError(f"--start is of attention that is attached: say --after which module of {self.network}.")
+        if self.init == "imagenet" and not vgg and self.network in networks.OURS:
+            raise UsageError(
+                f"nobody has trained a {self.network} on ImageNet: name a VGG or a network of torchvision."
+            )
 
     def usual_size(self) -> int:
         if self.data:
@@ -112,5 +124,6 @@ class Training(Command):
 
     def alike(self) -> dict[str, object]:
         """What all rows of a recording have in common; variants, seeds and puzzles may be added to it later."""
-        given = {name: getattr(self, name) for name in ALIKE_IF_GIVEN if getattr(self, name) is not None}
+        given = {"after": self.after, "start": self.start, "init": self.init and Path(self.init).name}
+        given = {name: value for name, value in given.items() if value}  # what old recordings do not know
         return {name: getattr(self, name) for name in ALIKE} | given

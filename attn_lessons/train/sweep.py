@@ -47,7 +47,11 @@ def main(settings: Settings) -> None:
     print(
         f"{runs}: {recipe.epochs} epochs with {recipe.batch_size} images a step, on the {settings.device.type.upper()}."
     )
-    record(settings.out, variants, data, recipe, settings.seeds, about, score)
+    try:
+        record(settings.out, variants, data, recipe, settings.seeds, about, score)
+    except KeyboardInterrupt:
+        kept = f"{settings.out} keeps the rows of the runs that have ended"
+        raise KeyboardInterrupt(f"The sweep was stopped. {kept}; the same command goes on.") from None
     tell(settings.out)
 
 
