@@ -211,7 +211,7 @@ def test_images_outside_class_folders(pets):
 def test_two_sets_side_by_side(tmp_path):
     for split in ("train", "test"):
         save(tmp_path / "both" / split / "cat" / "1.png")
-    with pytest.raises(ValueError, match="both holds test and train, not classes: read each of them on its own"):
+    with pytest.raises(ValueError, match="both holds test and train, not classes: read each of them on its own, both/train for"):
         image_folder(tmp_path / "both", 6)
 
 

@@ -154,6 +154,14 @@ def test_weights_that_could_not_be_written_are_found_before_training(pets, tmp_p
     assert "must end in .safetensors" in capsys.readouterr().err
 
 
+def test_a_file_for_a_folder_and_a_batch_of_more_images_than_there_are(pets, tmp_path):
+    (tmp_path / "file").write_text("dear")
+    refused(["run", "--train", pets, *WORDS, "--folder", tmp_path / "file"], "file is a file: name a folder")
+    words = ["run", "--train", pets, *WORDS, "--folder", tmp_path / "run", "--batch-size", 100]
+    refused(words, "--batch-size 100: there are only 48 images to train on")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 def test_one_class_and_the_same_images_twice_are_refused(pets, tmp_path):
     photograph(tmp_path / "one" / "sea" / "1.png", "sea", 1)
     photograph(tmp_path / "one" / "sea" / "2.png", "sea", 2)
@@ -380,7 +388,8 @@ def test_a_photograph_that_cannot_be_read_is_said_and_the_others_are_answered(fi
         "bad.png is not an image that can be read (it is of no kind that Pillow reads here)" in capsys.readouterr().err
     )
     refused(["predict", finished, tmp_path / "nowhere.png"], "no photograph and no folder at")
-    refused(["predict", tmp_path / "nowhere", good], "no trained network")
+    refused(["predict", tmp_path / "nowhere", good], "there are no weights at .*nowhere")
+    refused(["predict", "key_nothing", good], "no trained network 'key_nothing'; there are: ")
 
 
 # ------------------------------------------------------------------------------------------ explain

@@ -125,5 +125,7 @@ def class_names(path: Path, names: list[str]) -> tuple[list[str], str]:
         raise ValueError(f"{bare[0]} in {path} lies in no class folder: expected class/name.")
     found = [first for first, *_ in parts]
     if {name.lower() for name in found} <= SPLITS:
-        raise ValueError(f"{path} holds {' and '.join(sorted(set(found)))}, not classes: read each of them on its own.")
+        splits = sorted(set(found))
+        alone = f"read each of them on its own, {posixpath.join(path.name, wrapping, splits[-1])} for example"
+        raise ValueError(f"{path} holds {' and '.join(splits)}, not classes: {alone}.")
     return found, wrapping

@@ -170,7 +170,8 @@ def trained(name: str | os.PathLike) -> tuple[nn.Module, dict]:
     ValueError
         If the file is damaged, or does not say which network it belongs to.
     """
-    path = Path(name) if os.path.exists(name) else find("trained network", "networks/*.safetensors", str(name))
+    is_path = os.path.exists(name) or Path(name).name != str(name) or Path(name).suffix
+    path = Path(name) if is_path else find("trained network", "networks/*.safetensors", str(name))
     weights, about = weights_and_about(path)
     if not {"network", "arguments"} <= about.keys():
         raise ValueError(f"{path} does not say how its network is built: build it, and say load_matching(network, …).")

@@ -12,12 +12,12 @@ from .settings import Training
 def announcement(model: torch.nn.Module, sets: Sets, recipe: Recipe, settings: Training) -> str:
     """What will happen, before it does."""
     steps, left_out = divmod(len(sets.train), recipe.batch_size)
+    rate = f"learning rate {recipe.learning_rate:.3g}, {recipe.schedule}, {recipe.precision}"
     lines = {
         "network": f"{settings.network}, attention {model.about['attention']}, {parameters(model):,} parameters",
         "images": in_numbers(sets, settings.size),
         "classes": in_names(sets),
-        "recipe": f"{recipe.optimizer}, learning rate {recipe.learning_rate:g}, {recipe.schedule}, {recipe.precision}, "
-        f"on the {settings.device.type.upper()}",
+        "recipe": f"{recipe.optimizer}, {rate}, on the {settings.device.type.upper()}",
         "steps": f"{recipe.epochs} epochs of {steps} steps with {recipe.batch_size} images: {recipe.epochs * steps:,}",
     }
     if left_out:

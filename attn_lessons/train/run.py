@@ -67,6 +67,8 @@ def images(settings: Settings) -> Sets:
 
 def must_not_have_ended_otherwise(settings: Settings) -> None:
     """Refuse a folder whose run has ended after another number of epochs, and say how to train on."""
+    if settings.folder.is_file():
+        raise ValueError(f"--folder {settings.folder} is a file: name a folder, new or with a run of these settings.")
     try:
         ended = weights_and_about(settings.folder / LAST)[1]["run"]["epochs"]
     except (FileNotFoundError, ValueError):  # it has not ended, or its file is damaged and will be written anew

@@ -99,6 +99,8 @@ class Training(Command):
         """How to train; on few images, with a batch that fits their number and a learning rate that fits the batch."""
         usual = RECIPES[networks.OURS.get(self.network, "modern") if self.init is None else "fine-tuning"]
         given = {name: value for name, value in vars(self).items() if name in vars(usual) and value is not None}
+        if n_images and n_images < (self.batch_size or 1):
+            raise ValueError(f"--batch-size {self.batch_size}: there are only {n_images:,} images to train on.")
         if n_images and self.batch_size is None:
             fits = 2 ** max(3, (n_images // BATCHES).bit_length() - 1)
             given["batch_size"] = batch = min(usual.batch_size, fits, n_images)
