@@ -12,7 +12,8 @@ One room for each thing:
 ``lesson``     what the notebooks themselves need: set-up, controls, claims, quiz
 ``style``      the house style of every figure
 
-``python -m attn_lessons.train`` trains from the command line: one run, or every variant with every seed.
+``python -m attn_lessons.train`` trains from the command line: one run, or every variant with every seed; and what was
+trained predicts, is explained, reported and exported.
 """
 
 __version__ = "0.1.0"

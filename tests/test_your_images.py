@@ -16,15 +16,16 @@ from safetensors.torch import save_file
 from torchvision.models import ResNet18_Weights, resnet18
 
 from attn_lessons import train
+from attn_lessons.attention import MECHANISMS
 from attn_lessons.datasets import image_folder
 from attn_lessons.insight import classify
 from attn_lessons.insight.explanation import explained
-from attn_lessons.models import load_matching, trained
+from attn_lessons.models import build_network, load_matching, trained
 from attn_lessons.models.weights import weights_and_about
 from attn_lessons.train import networks, run
 from attn_lessons.train.command import from_shell, parse
 from attn_lessons.train.report import per_class
-from attn_lessons.training import evaluate
+from attn_lessons.training import evaluate, save_weights
 
 COLOURS = {"fire": (200, 60, 40), "sea": (40, 80, 200), "wood": (60, 160, 60)}
 
@@ -484,6 +485,21 @@ def test_an_exported_network_answers_as_torch_does(finished, tmp_path, capsys):
     answer = classify(trained(finished), photo)
     assert logits.shape == (5, 3)
     torch.testing.assert_close(torch.from_numpy(logits[0]).softmax(0)[2].item(), answer["wood"], rtol=1e-4, atol=1e-5)
+
+
+def test_every_mechanism_can_be_exported(tmp_path, capsys):
+    """All of them, one after the other, in one network."""
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package)
+    place = {"after": ["blocks.2.relu"], "start": "own", "image": [3, 16, 16]}
+    torch.manual_seed(0)
+    places = [place | {"mechanism": name} for name in MECHANISMS]
+    network = build_network("SmallCNN", {"num_classes": 3, "image_size": 16}, places)
+    assert len(list(network.blocks[2].relu.children())) == len(MECHANISMS) - 1  # all but "none"
+    network.about |= {"classes": list(COLOURS), "size": [16, 16]}
+    save_weights(network, tmp_path / "x.safetensors", {})
+    train.main(["export", str(tmp_path / "x.safetensors"), "--out", str(tmp_path / "x.onnx")])
+    assert "its logits are within " in capsys.readouterr().out
 
 
 # ------------------------------------------------------------------------------------------ from a shell
