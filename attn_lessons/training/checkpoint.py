@@ -87,18 +87,15 @@ class Checkpoint:
         if self.path is None or not self.path.exists():
             return 0
         try:
-            with zipfile.ZipFile(
-                self.path
-            ) as file:  # which torch.save writes, and torch.load takes flipped bytes in it
+            with zipfile.ZipFile(self.path) as file:  # torch.load would take flipped bytes without a word
                 if damaged := file.testzip():
                     raise ValueError(f"the checksum of {damaged} is another")
             state = torch.load(self.path, map_location="cpu", weights_only=True)
             epoch, run = state["epoch"], state["run"]
         except Exception as error:
             why = str(error).partition("\n")[0]
-            raise ValueError(
-                f"{self.path} is damaged, or not a checkpoint ({why}): delete it to start again."
-            ) from None
+            what = f"{self.path} is damaged, or not a checkpoint"
+            raise ValueError(f"{what} ({why}): delete it to start again.") from None
         if epoch == 0 and run != self.run:
             return 0
         must_be_alike(f"{self.path.parent} holds a run", run, self.run, "folder, or delete that one")
@@ -126,7 +123,7 @@ def network_fingerprint(network: nn.Module) -> str:
     return f"{len(list(network.modules())) - 1} layers {crc:08x}"
 
 
-def image_fingerprints(train: ImageSet, test: ImageSet | None, validation: ImageSet | None = None) -> dict[str, str]:
+def image_fingerprints(train: ImageSet, test: ImageSet | None = None, validation: ImageSet | None = None) -> dict:
     """Name, number and checksum of the images to train on, and of those to test and to validate on."""
 
     def fingerprint(images: ImageSet) -> str:

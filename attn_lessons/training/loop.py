@@ -108,9 +108,7 @@ def fit(
         optimizer = accelerator.prepare_optimizer(optimizer)  # scales the gradients of fp16
         run = recipe.in_words() | {"seed": seed, "device": device.type}
         if folder:
-            run |= {"network": network_fingerprint(model)} | image_fingerprints(
-                train, others.get("test"), others.get("validation")
-            )
+            run |= {"network": network_fingerprint(model)} | image_fingerprints(train, **others)
             run |= {"init": model.about["init"]} if "init" in model.about else {}
         parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
         generators = {"order": shuffling, "augment": augmentation}
