@@ -16,6 +16,10 @@ def code(source, *tags, outputs=()):
     return new_code_cell(source, metadata={"tags": list(tags)}, outputs=list(outputs))
 
 
+def said(markdown):
+    return new_output("display_data", {"text/markdown": markdown, "text/plain": ""})
+
+
 @pytest.mark.parametrize(("cell", "minutes"), [
     (text("word " * 130), 1),
     (text("word " * 130, "hint"), 0),
@@ -27,6 +31,8 @@ def code(source, *tags, outputs=()):
     (code("x = 1\n" * 60, "hide-input"), 0),
     (code("x = 1\n" * 60, "claims"), 0),
     (code("", outputs=[FIGURE, FIGURE]), 1),
+    (code("say()", "hide-input", outputs=[said("word " * 130)]), 1),
+    (code("show_code()", "hide-input", outputs=[said("```python\n" + "x = 1\n" * 60 + "```")]), 7),
     (code("quiz()", "quiz", "hide-input"), 4),
 ])  # fmt: skip
 def test_what_counts(cell, minutes):

@@ -1,8 +1,8 @@
 """How long a lesson takes to read, and which words it should not use: `make reading`.
 
-Prose outside folded hints and solutions counts at 130 words a minute, a shown line of code 7 seconds, a figure 30
-seconds, a prediction a minute, an exercise what it states, the quiz 4 minutes. The core of a lesson is what comes
-before the cell tagged `deeper`.
+Prose outside folded hints and solutions, also what a cell says, counts at 130 words a minute, a shown line of code 7
+seconds, a figure 30 seconds, a prediction a minute, an exercise what it states, the quiz 4 minutes. The core of a
+lesson is what comes before the cell tagged `deeper`.
 """
 
 import re
@@ -14,6 +14,7 @@ import nbformat
 ROOT = Path(__file__).resolve().parent.parent
 FOLDED = {"setup", "check", "claims", "exercise", "hide-input"}
 DEEPER = re.compile(r"(?m)^(### .*) \(\S+ min\)$")
+CODE = re.compile(r"(?s)```python\n(.*?)```")
 LINK = re.compile(r"\[?!?\[[^\]]*\]\([^)]*\)(\]\([^)]*\))?")
 AVOID = {  # what the field says otherwise
     "picture": r"\bpictures?\b",
@@ -50,18 +51,22 @@ def lines(cell) -> int:
     return sum(bool(line.strip()) for line in cell.source.splitlines()) if shown else 0
 
 
+def words(text: str) -> int:
+    return len(re.findall(r"\w+", LINK.sub(" ", text)))
+
+
 def minutes_of(cell) -> float:
     if cell.cell_type == "markdown":
         if tags(cell) & {"hint", "solution", "references"}:
             return 0.0
         stated = re.findall(r"(\d+) minutes", cell.source) if "exercise" in tags(cell) else []
-        return (
-            len(re.findall(r"\w+", LINK.sub(" ", cell.source))) / 130
-            + sum(map(int, stated))
-            + ("predict" in tags(cell))
-        )
-    figures = sum("image/png" in output.get("data", {}) for output in cell.outputs)
-    return lines(cell) * 7 / 60 + figures / 2 + 4 * ("quiz" in tags(cell))
+        return words(cell.source) / 130 + sum(map(int, stated)) + ("predict" in tags(cell))
+    shown = [output.get("data", {}) for output in cell.outputs]
+    figures = sum("image/png" in data for data in shown)
+    said = "\n".join("".join(data.get("text/markdown", "")) for data in shown)  # of lesson.say and lesson.show_code
+    code = CODE.findall(said)
+    code_lines = lines(cell) + sum(bool(line.strip()) for block in code for line in block.splitlines())
+    return code_lines * 7 / 60 + words(CODE.sub("", said)) / 130 + figures / 2 + 4 * ("quiz" in tags(cell))
 
 
 def core(lesson) -> list:
@@ -85,10 +90,14 @@ def state_time(lesson) -> None:
     """Write the minutes, to five, into header and metadata, and at each heading below *Going deeper* its own."""
     below = 0.0
     for cell in reversed(lesson.cells[len(core(lesson)) :]):  # a section is read after its heading
-        below += minutes_of(cell)
-        if DEEPER.search(cell.source) and cell.cell_type == "markdown":
-            cell.source = DEEPER.sub(rf"\1 ({max(1, round(below))} min)", cell.source)
-            below = 0.0
+        parts = re.split(r"(?m)^(?=### )", cell.source) if cell.cell_type == "markdown" else [cell.source]
+        per_word = minutes_of(cell) / max(1, words(cell.source))
+        for i, part in reversed([*enumerate(parts)]):  # a cell may end one section and begin the next
+            below += per_word * words(part)
+            if cell.cell_type == "markdown" and DEEPER.search(part):
+                parts[i] = DEEPER.sub(rf"\1 ({max(1, round(below))} min)", part)
+                below = 0.0
+        cell.source = "".join(parts)
     for cell in lesson.cells:
         if "objectives" in tags(cell) and "**Time** core" in cell.source:
             first, everything = (5 * round(m / 5) for m in minutes(lesson))
