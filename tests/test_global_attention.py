@@ -38,7 +38,7 @@ def randn(*shape: int) -> torch.Tensor:
 
 
 def with_large_offsets(module: DeformableAttention, scale: float = 5.0) -> DeformableAttention:
-    """At the start offsets are small; these points go everywhere, many of them up to the edge."""
+    """At the start offsets are 0; these points go everywhere, many of them up to the edge."""
     nn.init.normal_(module.offset[-1].weight, std=scale)
     return module
 
@@ -430,8 +430,7 @@ def points_of(module: DeformableAttention, x: torch.Tensor) -> torch.Tensor:
 @settings(max_examples=30, deadline=None)
 @given(h=sizes, w=sizes, stride=strides)
 def test_without_offsets_points_are_evenly_spread_about_the_middle(h, w, stride):
-    module = DeformableAttention(8, stride=stride).double()
-    nn.init.zeros_(module.offset[-1].weight)
+    module = DeformableAttention(8, stride=stride).double()  # offsets start at 0
     points, rows, columns = points_of(module, randn(2, 8, h, w)), -(-h // stride), -(-w // stride)
     assert points.shape == (2, 2, rows, columns, 2)
     fixed = DeformableAttention(8, stride=stride, offset_range=0).double()
@@ -512,8 +511,17 @@ def test_a_single_point_for_the_whole_image(position, offset_range):
 def test_the_offsets_learn(position):
     module, x = DeformableAttention(32, 4, 2, 2, position, (6, 6)).double(), randn(2, 32, 6, 6)
     (module(x) * randn(2, 32, 6, 6)).sum().backward()
+    assert module.offset[-1].weight.grad.abs().max() > 1e-9  # the first step: the last layer is 0
+    module.offset[-1].reset_parameters()
+    (module(x) * randn(2, 32, 6, 6)).sum().backward()
     for name, parameter in module.offset.named_parameters():
         assert parameter.grad.isfinite().all() and parameter.grad.abs().max() > 1e-9, name
+
+
+def test_offsets_start_at_zero_after_a_reset_as_well():
+    module = with_large_offsets(DeformableAttention(8))
+    module.reset_parameters()
+    assert not module.offset[-1].weight.any() and module.offset[0].weight.any()
 
 
 # ------------------------------------------------------------------------------------------ costs

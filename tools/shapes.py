@@ -1,4 +1,4 @@
-"""Write the images that `shapes_none` and `shapes_shuffled` of results/networks are trained on, as folders of PNGs.
+"""Write the images that the networks `shapes_*` of results/networks are trained on, as folders of PNGs.
 
 ``python tools/shapes.py FOLDER``: one glyph per image or none, at half size; 8,000 in train/, 2,000 in test/, and those
 of train/ once more in shuffled/, where their labels are dealt out at random.

@@ -40,8 +40,8 @@ class DeformableAttention(SelfAttention):
         Height and width of the feature maps. The table requires it, and accepts no other size, in an exported graph
         either. `load_resized` interpolates a table of another size.
     offset_range : float, default 2.0
-        Largest offset of a point from the centre of its stride × stride positions, in units of the stride. With 0
-        there are no offsets, and no network for them.
+        Largest offset of a point from the centre of its stride × stride positions, in units of the stride. Offsets
+        start at zero, as in Deformable DETR. With 0 there are none, and no network for them.
     norm : bool, default False
         As in `SelfAttention`.
 
@@ -58,8 +58,8 @@ class DeformableAttention(SelfAttention):
     - parameters: 4·(C² + C), offsets (C / groups)·(k² + 5), position 10·C (conv) or heads·(2H−1)·(2W−1) (table);
     - MACs: 2·N·C² + 2·n·C² + 2·N·n·C, offsets n·C·(k² + 2), position 9·N·C (conv).
 
-    The paper's released code has a reference grid that is half a step off, and fails for a grid of 1×1 points. Here
-    each point starts at the centre of its positions: with stride 1 and no offsets, this is `SelfAttention`.
+    In the authors' code since DAT++, the reference grid is off, and a grid of 1×1 points fails. Here each point starts
+    at the centre of its positions: with stride 1 and no offsets, this is `SelfAttention`.
 
     Examples
     --------
@@ -96,6 +96,8 @@ class DeformableAttention(SelfAttention):
         self.reset_own()
 
     def reset_own(self) -> None:
+        if self.offset is not None:
+            nn.init.zeros_(self.offset[-1].weight)  # points that start elsewhere end at the edge of the map
         if self.table is not None:
             nn.init.trunc_normal_(self.table, std=0.01)
 
