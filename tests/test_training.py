@@ -178,7 +178,7 @@ def test_one_step_of_sgd_by_hand():
 
 # ------------------------------------------------------------------------------------------ recipes
 @pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
-@pytest.mark.parametrize("schedule", ["cosine", "step", "plateau"])
+@pytest.mark.parametrize("schedule", ["cosine", "step", "plateau", "constant"])
 def test_every_optimizer_with_every_schedule(optimizer, schedule):
     model, history = trained(Recipe(1, 2, optimizer, 0.01, schedule=schedule))  # 16 batches
     rates = history.batches.learning_rate.tolist()
@@ -368,7 +368,7 @@ def test_a_recording_says_how_it_was_made(name):
     runs, header = recorded(name)
     assert len(runs) and not runs.duplicated().any()
     assert {"command", "hardware", "versions", "date"} <= set(header)
-    assert header["command"].startswith(("python -m attn_lessons.train", "make bench"))
+    assert header["command"].startswith(("python -m attn_lessons.", "python tools/", "make "))
 
 
 @pytest.mark.parametrize("name", [name for name in RECORDINGS if "attn_lessons.train" in recorded(name)[1]["command"]])

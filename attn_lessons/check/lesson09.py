@@ -73,14 +73,14 @@ def check_cutout(attempt: Callable) -> None:
     expect(many < few + 10, "the zeros are right, but there is a loop: compare all rows with all tops at once.")
 
 
-# --------------------------------------------------------------------------------------------------- exercise 2
+# --------------------------------------------------------------------------------------------------- exercise 3
 LEFT = {"1": "leave out the axis of size 1.", "k nk": "add up over the classes, then take the mean over the images.",
         "n": "one loss for each image is left: take their mean."}  # fmt: skip
 
 
 @exercise("the cross-entropy with labels that leave every class its share.")
 def check_smooth_cross_entropy(attempt: Callable) -> None:
-    """Check exercise 2 of lesson 09: ``loss(scores (n, K), labels (n,), smoothing) → ()``."""
+    """Check exercise 3 of lesson 09: ``loss(scores (n, K), labels (n,), smoothing) → ()``."""
     for n, k, e in ((5, 7, 0.0), (5, 7, 0.3), (9, 3, 0.15), (3, 3, 0.3), (1, 6, 0.2)):
         draws = [(2 * torch.randn(n, k), torch.arange(k - 1, k - 1 + n) % k) for _ in range(2)]  # all classes occur
         results = [call(attempt, *draw, e, hints=HINTS) for draw in draws]
@@ -104,10 +104,10 @@ def check_smooth_cross_entropy(attempt: Callable) -> None:
     expect(not library, "the numbers are right, but they are F.cross_entropy's: write down its steps yourself.")
 
 
-# --------------------------------------------------------------------------------------------------- exercise 3
+# --------------------------------------------------------------------------------------------------- exercise 2
 @exercise("a mean of differences and its interval: what the pairs can tell, and how well.")
 def check_paired(attempt: Callable) -> None:
-    """Check exercise 3 of lesson 09: ``paired(ours (n,), theirs (n,), t) → mean, low, high``."""
+    """Check exercise 2 of lesson 09: ``paired(ours (n,), theirs (n,), t) → mean, low, high``."""
     for n, t in ((7, 2.447), (3, 4.303), (12, 2.201)):
         theirs = 70 + 3 * torch.randn(2, n)
         draws = [*zip(theirs - 0.4 + 0.5 * torch.randn(2, n), theirs, strict=True)]

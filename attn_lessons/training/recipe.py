@@ -32,10 +32,10 @@ class Recipe:
     learning_rate : float, default 8e-3
         The highest of the run; above 0 and below 100.
     weight_decay : float, default 1e-2
-    schedule : {"cosine", "step", "plateau"}, default "cosine"
+    schedule : {"cosine", "step", "plateau", "constant"}, default "cosine"
         "cosine" rises for the first quarter of the batches and falls to zero over the rest; "step" divides by 10 after
         one and after two thirds of the epochs; "plateau" divides by 10 after the third epoch in which the training loss
-        has not fallen.
+        has not fallen; "constant" stays.
     augment : callable, optional
         Called as ``augment(images, generator)`` with the uint8 images of each training batch, on their device.
     mix : callable, optional
@@ -60,7 +60,7 @@ class Recipe:
 
     def __post_init__(self):
         one_of("optimizer", self.optimizer, OPTIMIZERS)
-        one_of("schedule", self.schedule, ("cosine", "step", "plateau"))
+        one_of("schedule", self.schedule, ("cosine", "step", "plateau", "constant"))
         one_of("precision", self.precision, ("fp32", "bf16", "fp16"))
         whole_number("epochs", self.epochs, 1)
         whole_number("batch_size", self.batch_size, 1)
@@ -79,6 +79,8 @@ class Recipe:
             return MultiStepLR(optimizer, thirds, 0.1)
         if self.schedule == "plateau":
             return ReduceLROnPlateau(optimizer, factor=0.1, patience=2)
+        if self.schedule == "constant":
+            return LambdaLR(optimizer, lambda step: 1.0)
         rise = torch.linspace(0, 1, batches // 4 + 2)[1:-1]
         fall = (1 + torch.cos(torch.pi * torch.linspace(0, 1, batches - len(rise) + 1))) / 2
         curve = torch.cat([rise, fall]).tolist()

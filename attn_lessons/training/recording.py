@@ -26,7 +26,8 @@ from .loop import prepare
 from .recipe import Recipe
 
 
-def record(out: Path, variants: dict, data: dict, recipe: Recipe, seeds: int, about: dict, score=None) -> None:
+def record(out: Path, variants: dict, data: dict, recipe: Recipe, seeds: int, about: dict, score=None,
+           run=train_once) -> None:  # fmt: skip
     """Train what the CSV does not hold yet, and append a row after each run.
 
     Parameters
@@ -44,15 +45,17 @@ def record(out: Path, variants: dict, data: dict, recipe: Recipe, seeds: int, ab
         The JSON beside the CSV. Its "recipe" and "settings" must be those of the rows that are already there.
     score : callable, optional
         (network, test) → further columns.
+    run : callable, optional
+        What trains one network, if not `attn_lessons.training.train_once`: takes and gives the same.
     """
     for build in variants.values():
         build()  # a misspelt mechanism is found before anything is written
     out.parent.mkdir(parents=True, exist_ok=True)
     with alone_with(out.with_name(f".{out.name}.lock"), f"--out {out}"):
-        add_rows(out, variants, data, recipe, seeds, about, score)
+        add_rows(out, variants, data, recipe, seeds, about, score, run)
 
 
-def add_rows(out: Path, variants: dict, data: dict, recipe: Recipe, seeds: int, about: dict, score) -> None:
+def add_rows(out: Path, variants: dict, data: dict, recipe: Recipe, seeds: int, about: dict, score, run) -> None:
     """What `record` does once nobody else writes."""
     done, columns = set(), None
     if out.exists() or out.with_suffix(".json").exists():
@@ -61,12 +64,12 @@ def add_rows(out: Path, variants: dict, data: dict, recipe: Recipe, seeds: int, 
         rows = pd.read_csv(out, dtype={"data": str, "variant": str}, keep_default_na=False)
         done, columns = set(zip(rows.seed, rows.data, rows.variant, strict=True)), rows.columns
     # All data of one seed first: a recording that was stopped is still balanced.
-    todo = [run for run in product(range(seeds), data, variants) if run not in done]
+    todo = [row for row in product(range(seeds), data, variants) if row not in done]
     draw = lru_cache(maxsize=1)(lambda name, seed: data[name](seed))
     with progress_bar(len(todo), "runs") as bar:
         for seed, name, variant in todo:
             train, test = draw(name, seed)
-            model, result = train_once(variants[variant], train, test, recipe, seed)
+            model, result = run(variants[variant], train, test, recipe, seed)
             result |= score(model, test) if score else {}
             row = {"data": name, "variant": variant, "seed": seed} | {k: round(v, 4) for k, v in result.items()}
             if columns is not None and set(columns) != set(row):
