@@ -169,6 +169,25 @@ def net(**parts: nn.Module) -> nn.Sequential:
     return network.eval()
 
 
+def test_a_compiler_tells_networks_apart_by_their_attention():
+    """Compiled code of a network is kept, and used for others that are like it; attention runs in a hook."""
+    torch.manual_seed(0)
+    plain = net()
+    networks = [copy.deepcopy(plain) for _ in range(3)]
+    plain.compile(backend="aot_eager")
+    before = answers(plain)  # compiled when there is no attention yet
+    for network, mechanism in zip(networks, ("se", "se", "eca"), strict=True):
+        attach(network, mechanism, "relu", start="own", image=IMAGE)
+    expected = [answers(network) for network in networks]
+    for network in networks:
+        network.compile(backend="aot_eager")
+    for _ in range(2):  # in turns
+        torch.testing.assert_close([answers(network) for network in networks], expected)
+        torch.testing.assert_close(answers(plain), before)
+    torch.testing.assert_close(answers(detach_attention(networks[0])), before)
+    assert not torch.allclose(before, expected[0])
+
+
 class Twice(nn.Module):
     """Every number times 2: easy to see how often it ran."""
 

@@ -177,7 +177,17 @@ def put(attention: nn.Module, host: nn.Module) -> str:
     name = f"attention{others + 1}" if others else "attention"
     home.add_module(name, attention)
     host.register_forward_hook(partial(run_attention, path + name))
+    let_compilers_look()
     return path + name
+
+
+def let_compilers_look() -> None:
+    """Have `torch.compile` look at hooks: by default it takes the code of a network for the same one with attention."""
+    import torch._dynamo  # takes a second
+
+    if torch._dynamo.config.skip_nnmodule_hook_guards:
+        torch._dynamo.config.skip_nnmodule_hook_guards = False
+        torch.compiler.reset()  # what has been compiled before did not look
 
 
 def take_out(host: nn.Module, path: str) -> None:

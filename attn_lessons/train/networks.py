@@ -129,8 +129,16 @@ def build(description: dict[str, object], settings) -> nn.Module:
     begin(model, settings)
     model.to(settings.device)
     if settings.compile:
-        model.compile()  # in place: the names of the weights stay
+        compile_in_place(model)
     return model
+
+
+def compile_in_place(model: nn.Module, backend: str = "inductor") -> None:
+    """`torch.compile` for one of many networks; the names of its weights stay."""
+    import torch._dynamo
+
+    torch._dynamo.config.cache_size_limit = 64  # networks × modes; those beyond would run uncompiled
+    model.compile(backend=backend, dynamic=False)  # else the next network is compiled for batches of any size
 
 
 def begin(model: nn.Module, settings) -> None:
