@@ -6,7 +6,7 @@ OLDEST_PYTHON ?= 3.10
 TWO_AT_ONCE = -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab test browser test-colab test-oldest other-machines notebooks reading new-lesson editions slides check-slides site bench figures links format requirements clean
+.PHONY: help setup lab test browser test-colab test-oldest other-machines notebooks reading new-lesson editions slides check-slides site bench gpu-table figures links format requirements clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s%s\n", $$1, $$2 }' Makefile
@@ -62,6 +62,9 @@ site: setup  ## build the lessons, a gallery, the package's reference and the sl
 bench: setup  ## time the attention modules beside timm's, and the input path beside torchvision's
 	@$(VENV_PYTHON) tools/bench_input.py
 	@MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=4294967296 $(VENV_PYTHON) tools/bench_attention.py
+
+gpu-table: setup  ## train VGG16-BN with each mechanism on 100 classes, five seeds, on a GPU (TABLE_OPTIONS="--minutes 9")
+	@$(VENV_PYTHON) tools/gpu_table.py $(TABLE_OPTIONS)
 
 figures: setup  ## draw the images of README.md
 	@$(VENV_PYTHON) docs/figures.py

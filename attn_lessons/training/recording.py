@@ -27,7 +27,7 @@ from .recipe import Recipe
 
 
 def record(out: Path, variants: dict, data: dict, recipe: Recipe, seeds: int, about: dict, score=None,
-           run=train_once) -> None:  # fmt: skip
+           run=None) -> None:  # fmt: skip
     """Train what the CSV does not hold yet, and append a row after each run.
 
     Parameters
@@ -46,7 +46,7 @@ def record(out: Path, variants: dict, data: dict, recipe: Recipe, seeds: int, ab
     score : callable, optional
         (network, test) → further columns.
     run : callable, optional
-        What trains one network, if not `attn_lessons.training.train_once`: takes and gives the same.
+        What trains one network, if not `train_once`; it takes and gives the same.
     """
     for build in variants.values():
         build()  # a misspelt mechanism is found before anything is written
@@ -69,7 +69,7 @@ def add_rows(out: Path, variants: dict, data: dict, recipe: Recipe, seeds: int, 
     with progress_bar(len(todo), "runs") as bar:
         for seed, name, variant in todo:
             train, test = draw(name, seed)
-            model, result = run(variants[variant], train, test, recipe, seed)
+            model, result = (run or train_once)(variants[variant], train, test, recipe, seed)
             result |= score(model, test) if score else {}
             row = {"data": name, "variant": variant, "seed": seed} | {k: round(v, 4) for k, v in result.items()}
             if columns is not None and set(columns) != set(row):
