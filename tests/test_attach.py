@@ -368,3 +368,11 @@ def test_slots_are_the_same_with_attention_in_them():
 def test_slots_give_shapes():
     table = slots(plain("resnet18"), IMAGE)
     assert list(table.loc["layer2", ["module", "channels", "height", "width"]]) == ["Sequential", 128, 8, 8]
+
+
+def test_without_a_name_attention_goes_where_papers_put_it():
+    network = attach(torchvision.models.resnet18(num_classes=5), "se", image=IMAGE)
+    hosts = [name for name, part in network.named_modules() if hasattr(part, "attention")]
+    assert hosts == [f"layer{i}.{j}.bn2" for i in (1, 2, 3, 4) for j in (0, 1)]
+    with pytest.raises(ValueError, match="no place is usual"):
+        attach(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()), "se", image=IMAGE)

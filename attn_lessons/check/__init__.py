@@ -10,14 +10,18 @@ from .lesson07 import check_bilinear, check_reference_grid, check_sample_groups
 from .lesson08 import check_initialise_attention, check_vgg_features, check_with_attention
 from .lesson09 import check_cutout, check_paired, check_smooth_cross_entropy
 from .lesson10 import check_grad_cam, check_point, check_repaired_cam
+from .lesson11 import check_attach_to, check_cause, check_decide
 
 __all__ = [
     "check_adaptive_kernel",
     "check_apply_gates",
+    "check_attach_to",
     "check_bilinear",
     "check_ca",
+    "check_cause",
     "check_channel_attention",
     "check_cutout",
+    "check_decide",
     "check_eca",
     "check_grad_cam",
     "check_initialise_attention",

@@ -14,10 +14,10 @@ from torch import nn
 from ..arguments import one_of
 from ..attention import MECHANISMS, Mechanism, build_attention
 from ..attention.base import reset
-from .slot_table import forward_shapes, is_maps
+from .slot_table import forward_shapes, is_maps, slots
 
 
-def attach(model: nn.Module, mechanism: Mechanism, after: str | Iterable[str], start: str = "identity",
+def attach(model: nn.Module, mechanism: Mechanism, after: str | Iterable[str] | None = None, start: str = "identity",
            image: tuple[int, int, int] = (3, 224, 224), **options) -> nn.Module:  # fmt: skip
     """Weight what the modules named in `after` give, before anything else sees it.
 
@@ -27,8 +27,9 @@ def attach(model: nn.Module, mechanism: Mechanism, after: str | Iterable[str], s
         Any network that takes images (B, C, H, W). Changed in place.
     mechanism : str or callable
         A name or a class that `attn_lessons.attention.build_attention` takes.
-    after : str or iterable of str
-        Names of modules that run once and give feature maps (B, C, H, W): `slots` lists them.
+    after : str or iterable of str, optional
+        Names of modules that run once and give feature maps (B, C, H, W): `slots` lists them. Without it, all those
+        that are ``usual`` there: where papers put attention in networks of this kind.
     start : {"identity", "own", "kaiming"}, default "identity"
         How each mechanism starts: as the identity (see `IdentityStart`), which leaves every output of the network as it
         was until it is trained further; as its paper initialises it; or with Kaiming's initialisation.
@@ -46,7 +47,8 @@ def attach(model: nn.Module, mechanism: Mechanism, after: str | Iterable[str], s
     ------
     ValueError
         If a name in `after` is not in the network, or its module does not run exactly once, or gives no feature maps;
-        if the network cannot run on `image`. The network is then as it was.
+        if `after` is left out and no place is usual; if the network cannot run on `image`. The network is then as it
+        was.
 
     Notes
     -----
@@ -60,11 +62,14 @@ def attach(model: nn.Module, mechanism: Mechanism, after: str | Iterable[str], s
     Examples
     --------
     >>> from torchvision.models import resnet18
-    >>> model = attach(resnet18(), "cbam", after=["layer3", "layer4"], image=(3, 64, 64))
+    >>> model = attach(resnet18(), "cbam")  # on all eight residual branches
+    >>> model = attach(resnet18(), "cbam", after=["layer4.0.bn2", "layer4.1.bn2"], image=(3, 64, 64))
     >>> [name for name in model.state_dict() if "attention.scale" in name]
-    ['layer3.1.attention.scale', 'layer4.1.attention.scale']
+    ['layer4.0.bn2.attention.scale', 'layer4.1.bn2.attention.scale']
     """
     one_of("start", start, ("identity", "own", "kaiming"))
+    if after is None:
+        after = usual_places(model, image)
     after = [after] if isinstance(after, str) else list(after)
     hosts = {name: module_called(name, model) for name in after}
     ran, like, made = forward_shapes(model, image), next(model.parameters(), torch.empty(0)), {}
@@ -149,6 +154,13 @@ def module_called(name: str, model: nn.Module) -> nn.Module:
         hint = f"similar names are {', '.join(map(repr, similar))}; slots(model) lists those that take attention"
         raise ValueError(f"after={name!r} is no module of this {type(model).__name__}: {hint}.")
     return model.get_submodule(name)
+
+
+def usual_places(model: nn.Module, image: tuple[int, int, int]) -> list[str]:
+    table = slots(model, image)
+    if not (table.usual != "").any():
+        raise ValueError(f"no place is usual in this {type(model).__name__}: name one, after=…; slots(model) has them.")
+    return list(table.index[table.usual != ""])
 
 
 def feature_maps(shapes: list[torch.Size | str], name: str, image: tuple[int, int, int]) -> torch.Size:
