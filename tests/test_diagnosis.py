@@ -130,7 +130,7 @@ def test_fading_signal():
     stacked = attach(plain, "se", ["features.1", "features.4", "features.9"], start="own", image=IMAGE)
     assert causes(stacked, images()) == {"signal fades"}
     gated = attach(resnet(lambda channels: nn.Identity()), "se", ["layer1", "layer2", "layer3"], "own", image=IMAGE)
-    assert causes(gated, images()) == {"signal fades", "wrong place"}
+    assert causes(gated, images()) == {"signal fades", "wrong slot"}
 
 
 @pytest.mark.parametrize("host", HOSTS)
@@ -149,7 +149,7 @@ def test_weights_that_did_not_load(host):
 
 def test_gates_after_the_addition():
     model = attach(copy.deepcopy(learned("resnet")), "se", ["layer1.0", "layer2.0"], image=IMAGE)
-    assert causes(model, images()) == {"wrong place"}
+    assert causes(model, images()) == {"wrong slot"}
     assert not causes(attach(copy.deepcopy(learned("resnet")), "self", ["layer1"], image=IMAGE), images())
 
 
@@ -158,7 +158,7 @@ def test_gates_after_the_addition():
 )
 def test_gates_before_a_batch_norm(host, conv):
     assert causes(attach(copy.deepcopy(learned(host)), "se", conv, image=IMAGE, reduction=2), images()) == {
-        "wrong place"
+        "wrong slot"
     }
 
 

@@ -51,12 +51,12 @@ def check_decide(attempt: Callable) -> None:
         for idea, told in wrong_verdicts(ours, theirs, t).items():
             expect(not torch.equal(result, told), idea)
         right = torch.equal(result, verdicts(d.mean(1), t * d.std(1) / n**0.5))
-        expect(right, "some verdicts are others: compute mean ± t · sd / √n of the differences, and see on which side of 0 "
-               "the whole interval lies.")  # fmt: skip
+        expect(right, "some verdicts are others: compute mean ± t · sd / √n of the differences, and see on which side "
+               "of 0 the whole interval lies.")  # fmt: skip
 
 
 # --------------------------------------------------------------------------------------------------- exercise 2
-CAUSES = ("gates stuck", "signal fades", "disturbed start", "weights not loaded", "wrong place", "not trained",
+CAUSES = ("gates stuck", "signal fades", "disturbed start", "weights not loaded", "wrong slot", "not trained",
           "sees everything", "within noise")  # fmt: skip
 FAULTS = {
     "A": ("gates stuck", "which part of the gates moves from image to image?"),

@@ -95,7 +95,7 @@ def diagnose(
         "signal fades": signal_fades(model, images),
         "disturbed start": disturbed_start(model, images, logits),
         "weights not loaded": weights_not_loaded(model, weights),
-        "wrong place": wrong_place(model, found, gates, images),
+        "wrong slot": wrong_place(model, found, gates, images),
         "not trained": not_trained(model, found, images, optimizer),
         "sees everything": sees_everything(model, found, images),
         "within noise": within_noise(runs, logits, images.labels),

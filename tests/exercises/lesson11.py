@@ -82,7 +82,7 @@ WRONG_CAUSES = {
     "A untrained": (wrong_cause(A="not trained"), "network A"),
     "B stuck": (wrong_cause(B="gates stuck"), "network B"),
     "B noise": (wrong_cause(B="within noise"), "network B"),
-    "C place": (wrong_cause(C="wrong place"), "network C"),
+    "C place": (wrong_cause(C="wrong slot"), "network C"),
     "C weights": (wrong_cause(C="weights not loaded"), "network C"),
     "unknown": (wrong_cause(A="dead"), "none of the eight"),
     "None": (lambda network: None, "returned None"),
