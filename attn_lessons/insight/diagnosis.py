@@ -251,7 +251,7 @@ def not_trained(model: nn.Module, found: dict[str, nn.Module], images: ImageSet,
     if 0 < max(changes) < IDLE:
         return Finding("yes", measured, "Attention has hardly left the identity: give it a parameter group with a "
                        "larger learning rate, and no weight decay.")  # fmt: skip
-    idle = "It is still the identity: not trained yet." if max(changes) == 0 else "Attention has been trained."
+    idle = "It is still the identity: not trained yet." if max(changes) == 0 else "Attention changes the feature maps."
     return Finding("no", measured, idle)
 
 
