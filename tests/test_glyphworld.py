@@ -10,7 +10,7 @@ from scipy.stats import chi2_contingency, chisquare
 from torch import nn
 
 from attn_lessons.datasets import CEILINGS, PUZZLES, ImageSet, Scene, glyphworld, normalise, puzzles, scene
-from attn_lessons.datasets.scene import COLORS, GLYPHS, SHAPES, SKY, STAR, WHITE, Draw, depth, glyph_sprites, grid
+from attn_lessons.datasets.scene import CHIP, COLORS, GLYPHS, SHAPES, SKY, STAR, WHITE, Draw, depth, glyph_sprites, grid
 
 NAMES = tuple(PUZZLES)
 RARE = 1e-3  # chance tests are at 99.9 % confidence; the seeds are fixed, so what passes once passes for ever
@@ -365,3 +365,37 @@ def test_image_set_says_what_is_wrong(change, error, words):
     good = {"images": torch.zeros(5, 3, 8, 8).byte(), "labels": torch.zeros(5).long(), "classes": ("a", "b")}
     with pytest.raises(error, match=words):
         ImageSet("noise", **{**good, **change})
+
+
+# ------------------------------------------------------------------------------------------ puzzles of one's own
+def own(candidates=True, cue=True, covers=False, chance=False):
+    """A puzzle that forgets something."""
+
+    def mine(scene):
+        shapes = scene.draw.shuffled(4)[:, :2]
+        named = scene.choose(shapes)
+        for k in range(2):
+            left = np.random.randint(12, 22) if chance else 18
+            scene.glyph(shapes[:, k], COLORS[k], (44, left + 28 * k), candidate=k if candidates else None)
+        if cue:
+            row = 44 if covers else 20
+            for _ in range(1 + 3 * covers):
+                scene.stamp(CHIP, WHITE, np.stack([np.full(scene.n, row), 18 + 28 * named], 1))
+        return shapes, named
+
+    return mine
+
+
+@pytest.mark.parametrize(
+    ("forgets", "told"),
+    [
+        ({"candidates": False}, "no candidate 0: say candidate=0"),
+        ({"cue": False}, "no cue"),
+        ({"covers": True}, "covers more than half of its target in image"),
+        ({"chance": True}, "take all chance from scene.draw"),
+    ],
+)
+def test_an_own_puzzle_hears_what_it_forgets(forgets, told):
+    assert len(glyphworld(own(), 5)) == 5
+    with pytest.raises(ValueError, match=told):
+        glyphworld(own(**forgets), 5)

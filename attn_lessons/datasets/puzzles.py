@@ -85,6 +85,22 @@ PUZZLES: dict[str, Puzzle] = {"key": key, "frames": frames, "board": board, "loo
 CEILINGS = {"key": 1 / 2, "frames": 1 / 2, "board": 1 / 3, "lookup": 1 / 4}
 
 
+def must_be_a_puzzle(name: str, draw_on: Puzzle, seed: int, n: int = 10) -> None:
+    """Refuse, in one sentence, what an own puzzle forgets most easily."""
+    first, again = (Scene(Draw([seed, *name.encode()], 0, n), False) for _ in range(2))
+    (shapes, named), _ = draw_on(first), draw_on(again)
+    if (first.pixels != again.pixels).any():
+        raise ValueError(f"{name} draws other images when it is asked again: take all chance from scene.draw.")
+    if missing := [k for k in range(shapes.shape[1]) if k not in first.drawn]:
+        raise ValueError(f"{name} draws no candidate {missing[0]}: say candidate={missing[0]} where you draw it.")
+    if shapes.shape[1] > 1 and None not in first.drawn:
+        raise ValueError(f"{name} draws no cue: draw what names the target without candidate=.")
+    seen = (first.owner[:, 0] == named[:, None, None] + 1).sum((1, 2))
+    drawn = pick(np.stack([first.drawn[k] for k in range(shapes.shape[1])], 1), named)
+    if (seen < drawn / 2).any():
+        raise ValueError(f"{name} covers more than half of its target in image {(seen < drawn / 2).argmax()}: move it.")
+
+
 # ------------------------------------------------------------------------------------------------ the dataset
 def glyphworld(puzzle: str | Puzzle, n: int, seed: int = 0, swap_cue: bool = False) -> ImageSet:
     """Draw `n` images of one puzzle.
@@ -113,7 +129,8 @@ def glyphworld(puzzle: str | Puzzle, n: int, seed: int = 0, swap_cue: bool = Fal
     Raises
     ------
     ValueError
-        For an unknown name, n < 1, seed < 0, or a puzzle that draws outside the image.
+        For an unknown name, n < 1, seed < 0, or a puzzle that draws outside the image. For a puzzle of your own that
+        draws no candidate or no cue, covers its target, or draws something else when it is asked again.
     TypeError
         If `n` or `seed` is not an integer.
 
@@ -148,6 +165,8 @@ def glyphworld(puzzle: str | Puzzle, n: int, seed: int = 0, swap_cue: bool = Fal
         one_of("puzzle", puzzle, PUZZLES)
     name, draw_on = (name_of(puzzle), puzzle) if callable(puzzle) else (puzzle, PUZZLES[puzzle])
     whole_number("n", n, 1), whole_number("seed", seed, 0)
+    if getattr(draw_on, "__module__", None) != __name__:
+        must_be_a_puzzle(name, draw_on, seed)
 
     chunks = []
     for first in range(0, n, CHUNK):

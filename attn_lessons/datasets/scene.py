@@ -160,6 +160,7 @@ class Scene:
         grain = (draws >> 4).astype(np.int16) + (draws & 15) - 15  # two dice: −15 to 15, most often 0
         self.pixels = ((smooth + grain) >> 1).astype(np.uint8).reshape(self.n, 3, SIZE, SIZE)
         self.owner = np.zeros((self.n, 1, SIZE, SIZE), np.int8)  # 0 background, −1 cue, k + 1 candidate k
+        self.drawn = {}  # candidate → how many of its pixels were drawn in each image, also if covered later
 
     def choose(self, shapes: np.ndarray) -> np.ndarray:
         """Which candidate the cue names, at random; with a swapped cue, another one, of another shape.
@@ -229,6 +230,8 @@ class Scene:
         pixels[spot] = (pixels[spot] * keep + color * gain) >> 8
         mark, drawn = (-1, keep < 256) if candidate is None else (candidate + 1, gain > 0)  # a cue owns its shadow too
         owner[spot] = np.where(drawn, mark, owner[spot])
+        pixels_drawn = np.broadcast_to(drawn, (self.n, 1, h, w)).sum((1, 2, 3))
+        self.drawn[candidate] = self.drawn.get(candidate, 0) + pixels_drawn
 
 
 def pick(table: np.ndarray, which: np.ndarray) -> np.ndarray:
