@@ -93,8 +93,8 @@ def must_be_a_puzzle(name: str, draw_on: Puzzle, seed: int, n: int = 10) -> None
         raise ValueError(f"{name} draws other images when it is asked again: take all chance from scene.draw.")
     if missing := [k for k in range(shapes.shape[1]) if k not in first.drawn]:
         raise ValueError(f"{name} draws no candidate {missing[0]}: say candidate={missing[0]} where you draw it.")
-    if shapes.shape[1] > 1 and None not in first.drawn:
-        raise ValueError(f"{name} draws no cue: draw what names the target without candidate=.")
+    if shapes.shape[1] > 1 and first.has_cue and None not in first.drawn:
+        raise ValueError(f"{name} draws no cue: draw it without candidate=, or say scene.has_cue = False.")
     seen = (first.owner[:, 0] == named[:, None, None] + 1).sum((1, 2))
     drawn = pick(np.stack([first.drawn[k] for k in range(shapes.shape[1])], 1), named)
     if (seen < drawn / 2).any():

@@ -149,10 +149,12 @@ class Scene:
         The only source of chance a puzzle may use.
     classes : tuple of str
         The four shapes; a puzzle that uses fewer says so here.
+    has_cue : bool
+        A puzzle of several candidates without a cue, whose label nothing in the image tells, sets this to False.
     """
 
     def __init__(self, draw: Draw, swap_cue: bool = False):
-        self.n, self.draw, self.swap_cue, self.classes = draw.n, draw, swap_cue, CLASSES
+        self.n, self.draw, self.swap_cue, self.classes, self.has_cue = draw.n, draw, swap_cue, CLASSES, True
         colors = 4 * np.array(NIGHT)[:, None] + draw.integers(0, 104, 3, 16)  # in quarters of a level
         smooth = colors.reshape(-1, 16).astype(np.float32) @ BACKDROP  # whole and below 2**24: exact in any order
         smooth = (smooth * 2**-11).astype(np.int16).reshape(self.n, 3, -1)  # in halves of a level
