@@ -43,7 +43,7 @@ notebooks: setup  ## execute the lessons anew and write their outputs (ONLY="02_
 reading: setup  ## say how long each lesson takes to read, and which words to avoid it uses
 	@$(VENV_PYTHON) tools/reading.py
 
-new-lesson: setup  ## begin a lesson that already runs (NAME=11_simam TITLE="SimAM: …")
+new-lesson: setup  ## begin a lesson that already runs (NAME=14_simam TITLE="SimAM: …")
 	@$(VENV_PYTHON) tools/new_lesson.py "$$NAME" "$$TITLE"
 
 editions: setup  ## write the lessons for students (no solutions) and instructors (answers open) into dist/

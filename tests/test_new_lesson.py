@@ -15,7 +15,7 @@ import new_lesson
 import notebooks
 
 ROOT = Path(__file__).resolve().parent.parent
-NAME, TITLE = "11_simam", 'SimAM: each position\'s "distance" from its channel, for $0'
+NAME, TITLE = "14_simam", 'SimAM: each position\'s "distance" from its channel, for $0'
 WALL_CLOCK = "test_time_is_recorded_and_within_the_budget"  # a busy machine lengthens that
 RULES = [
     rule
@@ -50,9 +50,9 @@ def executed(written, tmp_path_factory):
 
 def test_it_carries_its_number_title_and_address(written):
     lesson = nbformat.read(written, as_version=4)
-    assert lesson.cells[0].source.startswith(f"# 11 · {TITLE}\n")
-    assert lesson.metadata.attn_lessons == {"lesson": 11, "core": 25, "minutes": 25}
-    assert "check/lesson11.py" in "".join(cell.source for cell in lesson.cells)
+    assert lesson.cells[0].source.startswith(f"# 14 · {TITLE}\n")
+    assert lesson.metadata.attn_lessons == {"lesson": 14, "core": 25, "minutes": 25}
+    assert "check/lesson14.py" in "".join(cell.source for cell in lesson.cells)
     assert len({cell.id for cell in lesson.cells}) == len(lesson.cells)
     address, problems = links.ADDRESS.search((ROOT / "pyproject.toml").read_text())[2], []
     assert links.linked_notebook(written, address, problems) == written.read_text(encoding="utf-8")
@@ -90,9 +90,9 @@ def test_it_has_its_editions(executed, tmp_path):
     [
         ([], "NAME='' is not"),
         (["simam", TITLE], "NAME='simam' is not"),
-        (["11_SimAM", TITLE], "is not two digits"),
-        (["../11_simam", TITLE], "is not two digits"),
-        (["11_simam.ipynb", TITLE], "is not two digits"),
+        (["14_SimAM", TITLE], "is not two digits"),
+        (["../14_simam", TITLE], "is not two digits"),
+        (["14_simam.ipynb", TITLE], "is not two digits"),
         (["12_simam", "  "], "TITLE is missing"),
         (["01_concepts", TITLE], "notebooks/01_concepts.ipynb exists already"),
         (["01_again", TITLE], "the number 01 belongs to notebooks/01_concepts.ipynb"),

@@ -1,4 +1,4 @@
-"""Begin a lesson: `make new-lesson NAME=11_simam TITLE="SimAM: each position against its channel"`.
+"""Begin a lesson: `make new-lesson NAME=14_simam TITLE="SimAM: each position against its channel"`.
 
 What it writes has every part that tests/test_lessons.py asks for, and runs. The text is in template/lesson.txt; each
 "replace this" in it says what belongs there.
@@ -26,7 +26,7 @@ CORE, MINUTES = 25, 25  # of the template; `make notebooks` writes them anew
 
 def refusal(name: str, title: str, folder: Path) -> str:
     """Why there can be no such lesson, in one sentence; empty where there can."""
-    example = 'for instance `make new-lesson NAME=11_simam TITLE="SimAM: each position against its channel"`'
+    example = 'for instance `make new-lesson NAME=14_simam TITLE="SimAM: each position against its channel"`'
     if not re.fullmatch(r"[0-9]{2}_[a-z0-9]+(_[a-z0-9]+)*", name):
         return f"NAME={name!r} is not two digits, an underscore and a name in lower-case letters; {example}."
     if not title:

@@ -35,6 +35,7 @@ EXERCISES = {  # lesson → what a learner defines → its check
            "initialise_attention": "check_initialise_attention"},
     "09": {"cut": "check_cutout", "smooth_cross_entropy": "check_smooth_cross_entropy", "paired": "check_paired"},
     "10": {"grad_cam": "check_grad_cam", "repaired_cam": "check_repaired_cam", "point": "check_point"},
+    "11": {"decide": "check_decide", "cause": "check_cause", "attach_to": "check_attach_to"},
 }  # fmt: skip
 COLUMNS = ("student", "exercise", "outcome", "sentence")
 
