@@ -95,7 +95,7 @@ def diagnose(
         "signal fades": signal_fades(model, images),
         "disturbed start": disturbed_start(model, images, logits),
         "weights not loaded": weights_not_loaded(model, weights),
-        "wrong slot": wrong_place(model, found, gates, images),
+        "wrong slot": wrong_slot(model, found, gates, images),
         "not trained": not_trained(model, found, images, optimizer),
         "sees everything": sees_everything(model, found, images),
         "within noise": within_noise(runs, logits, images.labels),
@@ -193,7 +193,7 @@ def weights_not_loaded(model: nn.Module, weights) -> Finding:
     return Finding("no", measured, "The network has the weights of the file, or has been fine-tuned from them.")
 
 
-def wrong_place(model: nn.Module, found: dict[str, nn.Module], gates: dict, images: ImageSet) -> Finding:
+def wrong_slot(model: nn.Module, found: dict[str, nn.Module], gates: dict, images: ImageSet) -> Finding:
     if not gates:
         return Finding("not tested", "no gates", "Attention that adds to x may follow an addition.")
     norms = {name: part for name, part in model.named_modules() if isinstance(part, BATCH_NORM)}
